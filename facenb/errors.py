@@ -1,0 +1,67 @@
+"""Errors that say what was given, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+class FacenbError(Exception):
+    """Base of every error that facenb raises on its own account."""
+
+
+class AssetError(FacenbError):
+    """An outside file is missing, cannot be fetched, or is not the file that was pinned."""
+
+
+class SpaceError(FacenbError, ValueError):
+    """Latents of one space were used where another space is needed."""
+
+
+class UnknownNameError(FacenbError, KeyError):
+    """A name that is not on the list; the message carries the list."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of its argument
+        return str(self.args[0])
+
+
+def unknown(kind: str, given: object, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that is not known: it names the nearest and lists them all."""
+    known = list(known)
+    near = difflib.get_close_matches(str(given), known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownNameError(f"unknown {kind} {given!r}.{hint} Known: {', '.join(known)}.")
+
+
+def check_finite(tensor: Tensor, what: str) -> None:
+    """Raise ValueError when `tensor` holds a NaN or an infinity."""
+    bad = ~torch.isfinite(tensor)
+    if bad.any():
+        first = tuple(int(i) for i in bad.nonzero()[0])
+        raise ValueError(
+            f"{what}: expected finite numbers, given {int(bad.sum())} NaN or infinite of "
+            f"{tensor.numel()}, the first at index {first}."
+        )
+
+
+def check_images(images: Tensor) -> None:
+    """Raise unless `images` is a floating (N, 3, H, W) batch with N ≥ 1 and no NaN, in [−1, 1]."""
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images: expected a torch.Tensor, given {type(images).__name__}.")
+    shape = tuple(images.shape)
+    if images.ndim != 4 or shape[1] != 3:
+        raise ValueError(f"images: expected shape (N, 3, H, W), given {shape}.")
+    if shape[0] == 0:
+        raise ValueError(f"images: expected at least one image, given an empty batch {shape}.")
+    if not images.is_floating_point():
+        raise TypeError(f"images: expected floats in [-1, 1], given {images.dtype}.")
+    check_finite(images, "images")
+    low, high = images.detach().aminmax()
+    if low < -1.01 or high > 1.01:
+        raise ValueError(
+            f"images: expected values in [-1, 1], given [{float(low):.3g}, {float(high):.3g}]. "
+            "Divide 8-bit images by 127.5 and subtract 1."
+        )
