@@ -1,0 +1,71 @@
+"""Results of long steps on disk, keyed by everything that decides them.
+
+A key is the hash of a step's inputs as JSON: asset hashes, method, hyper-parameters, seed, and the
+version of the step's code. An entry carries the hash of its own content; one that is damaged or
+truncated is recomputed with a warning, never trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from facenb.assets import cache_dir
+from facenb.files import atomic_write
+
+
+def key(inputs: Mapping[str, object]) -> str:
+    """A short name for `inputs`; TypeError when one of them is not a plain JSON value."""
+    text = json.dumps(inputs, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def folder(step: str, inputs: Mapping[str, object]) -> Path:
+    """Where a step that is computed in parts keeps them."""
+    return cache_dir() / "steps" / step / key(inputs)
+
+
+def cached(
+    step: str, inputs: Mapping[str, object], compute: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """What `compute` returns, from disk when it was computed before with the same inputs."""
+    return stored(folder(step, inputs).with_suffix(".safetensors"), compute)
+
+
+def stored(path: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors in `path`, or else those of `compute`, written there whole."""
+    if path.exists():
+        try:
+            return _read(path)
+        except (SafetensorError, ValueError, OSError) as error:
+            warnings.warn(f"{path} is damaged ({error}); computing it again.", stacklevel=2)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
+    atomic_write(path, save(tensors, {"sha256": _digest(tensors)}))
+    return tensors
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        expected = (file.metadata() or {}).get("sha256")
+    found = _digest(tensors)
+    if found != expected:
+        raise ValueError(f"expected sha256 {expected}, found {found}")
+    return tensors
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

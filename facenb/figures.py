@@ -1,0 +1,183 @@
+"""Grids, strips and charts in one style; pictures and the numbers behind them saved together."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from facenb.editors import Editor, strip
+from facenb.files import atomic_write
+from facenb.generators import Generator
+from facenb.latents import Latents
+
+DPI = 110
+
+
+def set_style() -> None:
+    """The look of every chart: quiet grid, colours that colour-blind readers can tell apart."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
+    plt.rcParams.update(
+        {
+            "figure.dpi": DPI,
+            "savefig.bbox": "tight",
+            "axes.titlesize": "medium",
+            "svg.hashsalt": "facenb",  # the same chart gives the same file
+            "svg.fonttype": "none",
+        }
+    )
+
+
+class FigureFolder:
+    """figures/<slug>/: what one notebook regenerates, with numbers.json beside the pictures.
+
+    Args:
+        slug: the notebook's name, such as "02_interfacegan".
+        parameters: profile, seed, generator, device; they are recorded with every picture.
+    """
+
+    def __init__(self, slug: str, **parameters: object) -> None:
+        self.slug = slug
+        self.path = _root() / slug
+        self.record = {
+            "notebook": slug,
+            **parameters,
+            "commit": _commit(),
+            "figures": {},
+            "tables": {},
+            "numbers": {},
+        }
+
+    def save(self, figure: Figure, name: str, caption: str, vector: bool = False) -> None:
+        """Write name.png, and name.svg for charts (`vector`); the caption goes to numbers.json."""
+        facts = {k: str(v) for k, v in self.record.items() if not isinstance(v, dict)}
+        for kind in ("png", "svg") if vector else ("png",):
+            buffer = io.BytesIO()
+            description = f"{caption} ({', '.join(f'{k} {v}' for k, v in facts.items())})"
+            extra = {"Date": None} if kind == "svg" else {}
+            figure.savefig(buffer, format=kind, metadata={"Description": description, **extra})
+            atomic_write(self.path / f"{name}.{kind}", buffer.getvalue())
+        self._note("figures", name, caption)
+
+    def table(self, frame: pd.DataFrame, name: str, caption: str) -> pd.DataFrame:
+        """Write name.csv, three decimals; returns the frame so that a cell can end with it."""
+        atomic_write(self.path / f"{name}.csv", frame.to_csv(float_format="%.3f"))
+        self._note("tables", name, caption)
+        return frame.round(3)
+
+    def number(self, name: str, value: float | dict[str, float]) -> None:
+        """Record a number, or a row of them, under `name`."""
+        self._note("numbers", name, _rounded(value))
+
+    def _note(self, kind: str, name: str, value: object) -> None:
+        self.record[kind][name] = value
+        atomic_write(self.path / "numbers.json", json.dumps(self.record, indent=1) + "\n")
+
+
+def image_grid(
+    images: Tensor,
+    columns: int | None = None,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    title: str = "",
+    cell: float = 0.72,
+) -> Figure:
+    """A grid of pictures with labelled rows and columns.
+
+    Args:
+        images: (R, C, 3, H, W), or (N, 3, H, W) with `columns`, in [−1, 1].
+        cell: inches a picture.
+    """
+    if images.ndim == 4:
+        rows = -(-len(images) // columns)
+        blank = images.new_ones(rows * columns - len(images), *images.shape[1:])
+        images = torch.cat([images, blank]).unflatten(0, (rows, columns))
+    rows, columns, height, width = *images.shape[:2], *images.shape[-2:]
+    gap = max(1, height // 32)
+    mosaic = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3))
+    pixels = ((images.detach().cpu().clamp(-1, 1) + 1) / 2).permute(0, 1, 3, 4, 2).numpy()
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * (height + gap), column * (width + gap)
+            mosaic[top : top + height, left : left + width] = pixels[row, column]
+
+    figure, axes = plt.subplots(figsize=(cell * columns, cell * rows), layout="constrained")
+    axes.imshow(mosaic, interpolation="lanczos", aspect="equal")
+    axes.set_yticks([r * (height + gap) + height / 2 for r in range(len(row_labels))], row_labels)
+    ticks = [c * (width + gap) + width / 2 for c in range(len(column_labels))]
+    axes.set_xticks(ticks, column_labels)
+    axes.tick_params(length=0, labelsize="small", top=False, labeltop=True, labelbottom=False)
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+@torch.inference_mode()
+def strip_images(
+    generator: Generator, editor: Editor, latents: Latents, strengths: Sequence[float]
+) -> Tensor:
+    """(N, S, 3, H, W): every code edited to every strength."""
+    codes = strip(editor, latents, strengths)
+    return generator.synthesize(codes).unflatten(0, (len(latents), len(strengths)))
+
+
+def heatmaps(matrices: dict[str, pd.DataFrame], title: str = "") -> Figure:
+    """Matrices of correlations or cosines side by side, on one scale from −1 to 1."""
+    size = max(2.6, 0.42 * max(len(frame) for frame in matrices.values()))
+    figure, axes = plt.subplots(
+        1,
+        len(matrices),
+        figsize=((size + 0.9) * len(matrices), size + 0.8),
+        layout="constrained",
+        squeeze=False,
+    )
+    for ax, (name, frame) in zip(axes[0], matrices.items(), strict=True):
+        sns.heatmap(
+            frame, ax=ax, vmin=-1, vmax=1, cmap="vlag", annot=True, fmt=".2f", square=True,
+            cbar=False, annot_kws={"size": 7}, linewidths=0.5,
+        )  # fmt: skip
+        ax.set_title(name)
+        ax.tick_params(labelsize="small")
+    if title:
+        figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def _root() -> Path:
+    """$FACENB_FIGURES, else figures/ beside the notebooks, else figures/ here."""
+    if given := os.environ.get("FACENB_FIGURES"):
+        return Path(given)
+    here = Path.cwd()
+    return (here.parent if here.name == "notebooks" else here) / "figures"
+
+
+def _commit() -> str:
+    """The checked-out commit, or "unknown" outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=10"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(entry) for entry in value]
+    return round(float(value), 4) if not isinstance(value, str | int) else value

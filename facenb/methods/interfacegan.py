@@ -1,0 +1,143 @@
+"""InterFaceGAN (Shen et al., 2020): a linear SVM in latent space gives a semantic boundary.
+
+Take the samples that a scorer is surest of, separate them by a hyperplane in latent space, and move
+codes along its unit normal (§2.1, §2.2). `editors.condition` is the paper's conditional projection.
+"""
+
+from __future__ import annotations
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.svm import SVC
+from torch import Tensor
+
+from facenb.editors import LinearEditor
+from facenb.errors import check_finite
+
+MIN_PER_CLASS = 10  # fewer confident samples than this on a side do not make a boundary
+
+
+class InterFaceGAN(BaseEstimator):
+    """The boundary of one attribute.
+
+    Args:
+        confident: share of the samples taken from each end of the scores (0.02 in the published
+            code: 10,000 a side of 500,000).
+        train_share: share of those that the SVM learns from; the rest validate it (0.7).
+        C: the SVM's penalty.
+        keep_intercept: keep b of n·z + b = 0. The published code drops it, as the paper's
+            derivation has none; the distances then count from the origin.
+        seed: of the split.
+
+    Attributes:
+        normal_: (d,) unit normal, towards higher scores, float64.
+        intercept_: b in units of distance; 0.0 unless `keep_intercept`.
+        accuracy_: "train", "validation" (confident samples), "remaining" (all others, labelled by
+            the middle of the score range, as in the published code) and "all" (every sample against
+            the median score: chance is 0.5 for any attribute).
+        support_: (P,), (M,) indices of the confident positives and negatives.
+    """
+
+    def __init__(
+        self,
+        confident: float = 0.02,
+        train_share: float = 0.7,
+        C: float = 1.0,
+        keep_intercept: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.confident = confident
+        self.train_share = train_share
+        self.C = C
+        self.keep_intercept = keep_intercept
+        self.seed = seed
+
+    def fit(self, latents: Tensor, scores: Tensor) -> InterFaceGAN:
+        """Learn the boundary from latents (N, d) and one score for each, (N,).
+
+        Raises:
+            ValueError: shapes that do not fit, NaN, a share outside its range, or too few
+                confident samples of a class.
+        """
+        _check(latents, scores, self.confident, self.train_share)
+        codes = latents.detach().cpu().double()
+        scores = scores.detach().cpu().double()
+        negative, positive = _confident(scores, self.confident)
+        self.support_ = (positive, negative)
+
+        random = torch.Generator().manual_seed(self.seed)
+        n_train = round(len(positive) * self.train_share)
+        sides = [side[torch.randperm(len(side), generator=random)] for side in self.support_]
+        train = torch.cat([side[:n_train] for side in sides])
+        validation = torch.cat([side[n_train:] for side in sides])
+        is_positive = torch.zeros(len(scores), dtype=torch.bool)
+        is_positive[positive] = True
+
+        machine = SVC(kernel="linear", C=self.C)
+        machine.fit(codes[train].numpy(), is_positive[train].numpy())
+        weight = torch.from_numpy(machine.coef_[0].copy())
+        self.normal_ = weight / weight.norm()
+        boundary = float(machine.intercept_[0] / weight.norm())
+        self.intercept_ = boundary if self.keep_intercept else 0.0
+
+        side = codes @ self.normal_ + boundary > 0  # the SVM's own verdict, intercept included
+        remaining = torch.ones(len(scores), dtype=torch.bool)
+        remaining[torch.cat(self.support_)] = False
+        middle = (scores.max() + scores.min()) / 2
+        self.accuracy_ = {
+            "train": _share(side[train] == is_positive[train]),
+            "validation": _share(side[validation] == is_positive[validation]),
+            "remaining": _share((side == (scores > middle))[remaining]),
+            "all": _share(side == (scores > scores.median())),
+        }
+        return self
+
+    def distance(self, latents: Tensor) -> Tensor:
+        """Signed distance n·z + b, (N,), in units of latent space."""
+        return latents @ self.normal_.to(latents) + self.intercept_
+
+    def predict(self, latents: Tensor) -> Tensor:
+        """True (N,) on the positive side."""
+        return self.distance(latents) > 0
+
+    def editor(self, name: str, space: str = "z") -> LinearEditor:
+        """The edit along the normal."""
+        return LinearEditor(name, self.normal_.float(), space, intercept=self.intercept_)
+
+
+def _check(latents: Tensor, scores: Tensor, confident: float, train_share: float) -> None:
+    if latents.ndim != 2 or scores.shape != latents.shape[:1]:
+        raise ValueError(
+            f"InterFaceGAN: expected latents (N, d) and scores (N,), "
+            f"given {tuple(latents.shape)} and {tuple(scores.shape)}."
+        )
+    if not 0 < confident <= 0.5:
+        raise ValueError(f"InterFaceGAN: expected 0 < confident ≤ 0.5, given {confident}.")
+    if not 0 < train_share < 1:
+        raise ValueError(f"InterFaceGAN: expected 0 < train_share < 1, given {train_share}.")
+    check_finite(latents, "latents")
+    check_finite(scores, "scores")
+
+
+def _confident(scores: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Indices of the lowest and of the highest `share` of the scores."""
+    count = int(len(scores) * share)
+    if count < MIN_PER_CLASS:
+        needed = -(-MIN_PER_CLASS // share)
+        raise ValueError(
+            f"InterFaceGAN: {len(scores)} samples at confident={share} give {count} of each class, "
+            f"at least {MIN_PER_CLASS} are needed. Score {needed:.0f} samples, or raise confident."
+        )
+    order = scores.argsort(stable=True)
+    low, high = order[:count], order[-count:]
+    if scores[low[-1]] >= scores[high[0]]:
+        below, above = (scores < scores[high[0]]).sum(), (scores > scores[low[-1]]).sum()
+        raise ValueError(
+            f"InterFaceGAN: {count} samples of each class are needed, given {int(below)} below "
+            f"and {int(above)} above the score {float(scores[low[-1]]):.4g} that the rest share."
+        )
+    return low, high
+
+
+def _share(hits: Tensor) -> float:
+    return float(hits.double().mean())

@@ -1,0 +1,44 @@
+"""How much work each notebook does: `smoke` for tests, `laptop` by default, `paper` on a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facenb.errors import unknown
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Sizes for every notebook, in one place.
+
+    Args:
+        samples: scored samples that the methods learn from.
+        confident: share of them taken from each end for a boundary (InterFaceGAN).
+        fresh: unseen samples that an edit is measured on.
+        rows: faces shown in a strip.
+        bootstrap: draws for an interval.
+    """
+
+    name: str
+    samples: int
+    confident: float
+    fresh: int
+    rows: int
+    bootstrap: int
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("smoke", samples=512, confident=0.1, fresh=32, rows=3, bootstrap=100),
+        Profile("laptop", samples=20_000, confident=0.02, fresh=256, rows=5, bootstrap=1000),
+        Profile("paper", samples=500_000, confident=0.02, fresh=2_000, rows=5, bootstrap=1000),
+    )
+}
+
+
+def load_profile(name: str) -> Profile:
+    """The profile called `name`; UnknownNameError lists the known ones."""
+    if name not in PROFILES:
+        raise unknown("profile", name, PROFILES)
+    return PROFILES[name]

@@ -1,0 +1,117 @@
+"""Latents → images → scores in batches: memory-bounded, cached, resumable.
+
+The images are never kept: at any time one batch of them is alive. Scores go to disk in parts, so
+that a run that is killed goes on where it stopped, and a larger run begins with what a smaller one
+of the same seed has done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from facenb import cache
+from facenb.errors import unknown
+from facenb.generators import Generator
+from facenb.latents import Latents
+from facenb.scorers import ScorerSuite
+
+PART = 256  # codes to a file on disk: what a kill can cost at most
+BATCH = 32  # codes to a forward pass; a divisor of PART, so that parts never change the batches
+_VERSION = 1  # raise when a change here alters the scores
+
+
+@dataclass(frozen=True)
+class ScoredSamples:
+    """N latents with their scores (N, A); `samples["smile"]` is the column (N,) of that score."""
+
+    latents: Latents
+    scores: Tensor
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.names:
+            raise unknown("score", name, self.names)
+        return self.scores[:, self.names.index(name)]
+
+    def select(self, index: Tensor | slice) -> ScoredSamples:
+        """The samples at `index` (a mask, indices or a slice)."""
+        return ScoredSamples(self.latents[index], self.scores[index], self.names)
+
+
+def sample_scored(
+    generator: Generator, scorers: ScorerSuite, n: int, seed: int = 0, space: str = "z"
+) -> ScoredSamples:
+    """`n` scored samples of the generator, from disk where they were scored before.
+
+    Deterministic: the same arguments give the same numbers, however often the work was
+    interrupted. Entries that are damaged are scored again with a warning.
+    """
+    latents = generator.sample(n, seed, space)
+    parts = cache.folder(
+        "scores",
+        {
+            "version": _VERSION,
+            "generator": generator.fingerprint,
+            "scorers": scorers.fingerprint,
+            "names": scorers.names,
+            "seed": seed,
+            "space": space,
+            "device": generator.device.type,
+        },
+    )
+    scores = []
+    with tqdm(total=n, desc=f"scoring {generator.name}", unit="img", leave=False) as bar:
+        for start in range(0, n, PART):
+            stop = min(start + PART, n)
+            part = cache.stored(
+                parts / f"{start:07d}-{stop:07d}.safetensors",
+                lambda a=start, b=stop: {"scores": score(generator, scorers, latents[a:b])},
+            )
+            scores.append(part["scores"])
+            bar.update(stop - start)
+    return ScoredSamples(latents.to("cpu"), torch.cat(scores), scorers.names)
+
+
+@torch.inference_mode()
+def score(
+    generator: Generator, scorers: ScorerSuite, latents: Latents, progress: str | None = None
+) -> Tensor:
+    """Scores (N, A) on the CPU of the images of `latents`, one batch at a time.
+
+    Args:
+        progress: a description turns a progress bar on.
+    """
+    latents = latents.to(generator.device)
+    starts = range(0, len(latents), BATCH)
+    steps = tqdm(starts, desc=progress, unit="batch", leave=False, disable=progress is None)
+    return torch.cat(
+        [scorers(generator.synthesize(latents[i : i + BATCH])).cpu() for i in steps]
+    ).clone()  # a plain tensor: one made in inference mode cannot take part in autograd later
+
+
+def standardise(scores: Tensor, reference: Tensor) -> Tensor:
+    """`scores` in standard deviations of `reference` (N, A), so that attributes can be compared."""
+    return (scores - reference.mean(dim=0)) / reference.std(dim=0)
+
+
+def pick(samples: ScoredSamples, limits: dict[str, tuple[float, float]], n: int) -> Latents:
+    """The first `n` latents whose scores all lie inside (low, high); ValueError when too few do."""
+    keep = torch.ones(len(samples), dtype=torch.bool)
+    for name, (low, high) in limits.items():
+        keep &= (samples[name] > low) & (samples[name] < high)
+    if int(keep.sum()) < n:
+        raise ValueError(f"pick: expected {n} samples with {limits}, given {int(keep.sum())}.")
+    return samples.latents[keep.nonzero().flatten()[:n]]
+
+
+def attribute_columns(samples: ScoredSamples, names: Sequence[str]) -> Tensor:
+    """The columns (N, len(names)) of these scores."""
+    return torch.stack([samples[name] for name in names], dim=1)
