@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from facenb.editors import LinearEditor, condition
+from facenb.editors import LinearEditor, condition, unit
 from facenb.errors import FacenbError, check_finite, unknown
 from facenb.files import atomic_write
 
@@ -45,9 +45,9 @@ class Directions:
                 f"names ({len(set(names))} different) and shape {tuple(vectors.shape)}."
             )
         check_finite(vectors, "directions")
-        norms = vectors.norm(dim=1, keepdim=True)
-        if (norms == 0).any():
-            empty = names[int((norms == 0).nonzero()[0, 0])]
+        zero = vectors.norm(dim=1) == 0
+        if zero.any():
+            empty = names[int(zero.nonzero()[0])]
             raise ValueError(f"Directions: expected vectors of length > 0, {empty!r} is zero.")
         intercepts = vectors.new_zeros(len(names)) if self.intercepts is None else self.intercepts
         if intercepts.shape != (len(names),):
@@ -55,7 +55,7 @@ class Directions:
                 f"Directions: expected intercepts ({len(names)},), given {tuple(intercepts.shape)}."
             )
         object.__setattr__(self, "names", names)
-        object.__setattr__(self, "vectors", vectors / norms)
+        object.__setattr__(self, "vectors", unit(vectors))
         object.__setattr__(self, "intercepts", intercepts)
 
     def index(self, name: str) -> int:

@@ -60,7 +60,7 @@ class LinearEditor:
             raise ValueError(f"{self.name}: expected a direction of length > 0, given zeros.")
         if self.layers is not None and self.space != "w+":
             raise ValueError(f"{self.name}: layers need space 'w+', given space {self.space!r}.")
-        object.__setattr__(self, "direction", direction / direction.norm())
+        object.__setattr__(self, "direction", unit(direction))
 
     def edit(self, latents: Latents, strength: Strength) -> Latents:
         values = latents.require(self.space)
@@ -183,6 +183,13 @@ def condition(normal: Tensor, on: Tensor) -> Tensor:
             "is left. Hold fewer directions."
         )
     return projected / projected.norm()
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """The vectors (…, d) at length 1; those that are so already come back bit for bit."""
+    norms = vectors.norm(dim=-1, keepdim=True)
+    near = (norms - 1).abs() <= 8 * torch.finfo(vectors.dtype).eps
+    return torch.where(near, vectors, vectors / norms)
 
 
 def orthonormal_basis(vectors: Tensor) -> Tensor:

@@ -1,0 +1,42 @@
+"""Metrics on cases that can be done by hand."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from facenb.metrics import area_under_curve, bootstrap, pearson
+
+
+def test_pearson_by_hand_and_against_numpy():
+    scores = torch.tensor([[1.0, 2.0, -1.0], [2.0, 4.0, -2.0], [3.0, 6.0, -3.0]])
+    assert torch.allclose(pearson(scores)[0], torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64))
+    random = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    assert np.allclose(pearson(random), np.corrcoef(random.T), atol=1e-6)
+    assert torch.allclose(pearson(random, random[:, :2]), pearson(random)[:, :2])
+    with pytest.raises(ValueError, match="N ≥ 2"):
+        pearson(random[:1])
+
+
+def test_area_under_curve_by_hand_and_against_sklearn():
+    assert (
+        area_under_curve(torch.tensor([1.0, 2, 3, 4]), torch.tensor([False, False, True, True]))
+        == 1
+    )
+    assert area_under_curve(torch.ones(4), torch.tensor([True, False, True, False])) == 0.5
+    random = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 20, (300,), generator=random).float()
+    positive = torch.rand(300, generator=random) > 0.7
+    expected = roc_auc_score(positive, scores)
+    assert area_under_curve(scores, positive) == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(ValueError, match="0 positive and 3 negative"):
+        area_under_curve(torch.ones(3), torch.zeros(3, dtype=torch.bool))
+
+
+def test_bootstrap_interval_of_a_mean_is_the_textbook_one():
+    values = torch.randn(400, generator=torch.Generator().manual_seed(0))
+    mean, low, high = bootstrap(values, draws=4000)
+    half = 1.96 * values.std() / 400**0.5
+    assert float(mean) == pytest.approx(float(values.mean()))
+    assert float(mean - low) == pytest.approx(float(half), rel=0.1)
+    assert float(high - mean) == pytest.approx(float(half), rel=0.1)
