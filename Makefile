@@ -1,0 +1,68 @@
+# facenb: `make figures` and `make test` each do all the set-up they need. `make help` lists it all.
+
+PYTHON := python3
+VENV := .venv
+PROFILE := laptop
+NOTEBOOK :=
+SEED := 0
+DEVICE := cpu
+GENERATOR := digiface-dcgan-64
+
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.facenb-installed
+.DEFAULT_GOAL := help
+.PHONY: help setup assets figures test lab bench clean
+
+help:
+	@echo 'make figures    execute the notebooks and regenerate figures/ (PROFILE=smoke: build/smoke/)'
+	@echo 'make test       run the tests'
+	@echo 'make lab        open JupyterLab, with the notebooks opening as notebooks'
+	@echo 'make bench      measure speed and memory, and write the table'
+	@echo 'make setup      the environment in $(VENV) with pinned packages, and the outside files'
+	@echo 'make assets     fetch and verify the outside files (python -m facenb.assets lists them)'
+	@echo 'make clean      remove what was built (not $(VENV), not figures/, not the cache)'
+	@echo 'make help       this list'
+	@echo
+	@echo 'Each does the set-up first where it is missing. Variables, with their present values:'
+	@echo '  PROFILE=$(PROFILE)     smoke (tests) | laptop | paper (a GPU, hours)'
+	@echo '  NOTEBOOK=$(NOTEBOOK)           which notebooks, such as NOTEBOOK=02 or NOTEBOOK="00 02"; all if empty'
+	@echo '  SEED=$(SEED)'
+	@echo '  DEVICE=$(DEVICE)          cpu | cuda | mps'
+	@echo '  GENERATOR=$(GENERATOR)'
+	@echo '  PYTHON=$(PYTHON)      the interpreter, 3.11 or newer, that $(VENV) is made with'
+
+# The stamp is renewed when the pins change: pip then brings the environment to the new versions.
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo 'error: there is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is `$(PYTHON) -V 2>&1`; Python 3.11 or newer is needed. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || { \
+	  echo 'error: $(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv'; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || { echo 'Making $(VENV)'; $(PYTHON) -m venv --clear $(VENV); }
+	@echo 'Installing the pinned packages into $(VENV) (a few minutes the first time)'
+	$(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test]'
+	@$(PY) -c 'from facenb.lab import install_settings; install_settings()'
+	@touch $@
+
+setup: $(STAMP) assets
+
+assets: $(STAMP)
+	@$(PY) -m facenb.assets fetch
+
+figures: setup
+	$(PY) -m facenb.run $(NOTEBOOK) --profile $(PROFILE) --seed $(SEED) --device $(DEVICE) --generator $(GENERATOR)
+
+test: setup
+	$(PY) -m pytest
+
+lab: setup
+	cd notebooks && $(abspath $(PY)) -m facenb.lab
+
+bench: setup
+	$(PY) -m facenb.bench
+
+clean:
+	rm -rf build .pytest_cache .ruff_cache *.egg-info
+	find facenb tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find figures -name '*.failed.ipynb' -delete
