@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from facenb import cache
+from facenb.editors import Editor, strip
 from facenb.errors import unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
@@ -80,7 +81,7 @@ def sample_scored(
     return ScoredSamples(latents.to("cpu"), torch.cat(scores), scorers.names)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: its tensors could not take part in autograd later
 def score(
     generator: Generator, scorers: ScorerSuite, latents: Latents, progress: str | None = None
 ) -> Tensor:
@@ -92,26 +93,18 @@ def score(
     latents = latents.to(generator.device)
     starts = range(0, len(latents), BATCH)
     steps = tqdm(starts, desc=progress, unit="batch", leave=False, disable=progress is None)
-    return torch.cat(
-        [scorers(generator.synthesize(latents[i : i + BATCH])).cpu() for i in steps]
-    ).clone()  # a plain tensor: one made in inference mode cannot take part in autograd later
+    return torch.cat([scorers(generator.synthesize(latents[i : i + BATCH])).cpu() for i in steps])
 
 
-def standardise(scores: Tensor, reference: Tensor) -> Tensor:
-    """`scores` in standard deviations of `reference` (N, A), so that attributes can be compared."""
-    return (scores - reference.mean(dim=0)) / reference.std(dim=0)
-
-
-def pick(samples: ScoredSamples, limits: dict[str, tuple[float, float]], n: int) -> Latents:
-    """The first `n` latents whose scores all lie inside (low, high); ValueError when too few do."""
-    keep = torch.ones(len(samples), dtype=torch.bool)
-    for name, (low, high) in limits.items():
-        keep &= (samples[name] > low) & (samples[name] < high)
-    if int(keep.sum()) < n:
-        raise ValueError(f"pick: expected {n} samples with {limits}, given {int(keep.sum())}.")
-    return samples.latents[keep.nonzero().flatten()[:n]]
-
-
-def attribute_columns(samples: ScoredSamples, names: Sequence[str]) -> Tensor:
-    """The columns (N, len(names)) of these scores."""
-    return torch.stack([samples[name] for name in names], dim=1)
+def score_edits(
+    generator: Generator,
+    scorers: ScorerSuite,
+    editor: Editor,
+    latents: Latents,
+    strengths: Sequence[float],
+    progress: str | None = None,
+) -> Tensor:
+    """Scores (N, S, A) of every code edited to every strength."""
+    codes = strip(editor, latents, strengths)
+    found = score(generator, scorers, codes, progress)
+    return found.unflatten(0, (len(latents), len(strengths)))
