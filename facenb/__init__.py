@@ -1,8 +1,16 @@
 """facenb: face editing in the latent spaces of GANs."""
 
+from facenb.directions import Directions, load_directions
 from facenb.generators import load_generator
 from facenb.latents import Latents
 from facenb.scorers import load_identity, load_scorers
 
 __version__ = "0.1.0"
-__all__ = ["Latents", "load_generator", "load_identity", "load_scorers"]
+__all__ = [
+    "Directions",
+    "Latents",
+    "load_directions",
+    "load_generator",
+    "load_identity",
+    "load_scorers",
+]

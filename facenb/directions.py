@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from facenb.data import data_path
 from facenb.editors import LinearEditor, condition, unit
 from facenb.errors import FacenbError, check_finite, unknown
 from facenb.files import atomic_write
@@ -152,3 +153,11 @@ class Directions:
             torch.tensor([editor.intercept for editor in editors.values()]),
             provenance,
         )
+
+
+def load_directions(method: str, generator: str = "digiface-dcgan-64") -> Directions:
+    """The directions that ship with the package; UnknownNameError lists the files there are.
+
+    They are what the method's notebook saved in the laptop profile (`provenance` says when).
+    """
+    return Directions.load(data_path(f"{method}_{generator}.safetensors"))

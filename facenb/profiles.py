@@ -14,7 +14,8 @@ class Profile:
     Args:
         samples: scored samples that the methods learn from.
         confident: share of them taken from each end for a boundary (InterFaceGAN).
-        fresh: unseen samples that an edit is measured on.
+        fresh: unseen samples, to test what was learned and to pick faces from.
+        edited: how many of those an edit is measured on.
         rows: faces shown in a strip.
         bootstrap: draws for an interval.
     """
@@ -23,6 +24,7 @@ class Profile:
     samples: int
     confident: float
     fresh: int
+    edited: int
     rows: int
     bootstrap: int
 
@@ -30,9 +32,19 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("smoke", samples=512, confident=0.1, fresh=32, rows=3, bootstrap=100),
-        Profile("laptop", samples=20_000, confident=0.02, fresh=256, rows=5, bootstrap=1000),
-        Profile("paper", samples=500_000, confident=0.02, fresh=2_000, rows=5, bootstrap=1000),
+        Profile("smoke", samples=512, confident=0.1, fresh=64, edited=16, rows=3, bootstrap=100),
+        Profile(
+            "laptop", samples=16_000, confident=0.02, fresh=512, edited=128, rows=5, bootstrap=1000
+        ),
+        Profile(
+            "paper",
+            samples=500_000,
+            confident=0.02,
+            fresh=4_000,
+            edited=500,
+            rows=5,
+            bootstrap=1000,
+        ),
     )
 }
 

@@ -7,6 +7,7 @@ of the same seed has done.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,18 +57,8 @@ def sample_scored(
     interrupted. Entries that are damaged are scored again with a warning.
     """
     latents = generator.sample(n, seed, space)
-    parts = cache.folder(
-        "scores",
-        {
-            "version": _VERSION,
-            "generator": generator.fingerprint,
-            "scorers": scorers.fingerprint,
-            "names": scorers.names,
-            "seed": seed,
-            "space": space,
-            "device": generator.device.type,
-        },
-    )
+    inputs = _identity(generator, scorers) | {"seed": seed, "space": space}
+    parts = cache.folder("scores", inputs)
     scores = []
     with tqdm(total=n, desc=f"scoring {generator.name}", unit="img", leave=False) as bar:
         for start in range(0, n, PART):
@@ -102,9 +93,31 @@ def score_edits(
     editor: Editor,
     latents: Latents,
     strengths: Sequence[float],
-    progress: str | None = None,
 ) -> Tensor:
-    """Scores (N, S, A) of every code edited to every strength."""
-    codes = strip(editor, latents, strengths)
-    found = score(generator, scorers, codes, progress)
-    return found.unflatten(0, (len(latents), len(strengths)))
+    """Scores (N, S, A) of every code edited to every strength, from disk where they are known.
+
+    The cache is keyed by the edited codes themselves, so that any editor can be asked.
+    """
+    codes = strip(editor, latents.to("cpu"), strengths)
+    inputs = _identity(generator, scorers) | {"space": codes.space, "codes": _digest(codes.values)}
+    found = cache.cached(
+        "edit-scores",
+        inputs,
+        lambda: {"scores": score(generator, scorers, codes, f"scoring {editor.name}")},
+    )
+    return found["scores"].unflatten(0, (len(latents), len(strengths)))
+
+
+def _identity(generator: Generator, scorers: ScorerSuite) -> dict[str, object]:
+    """What decides the scores of a code, for cache keys."""
+    return {
+        "version": _VERSION,
+        "generator": generator.fingerprint,
+        "scorers": scorers.fingerprint,
+        "names": scorers.names,
+        "device": generator.device.type,
+    }
+
+
+def _digest(values: Tensor) -> str:
+    return hashlib.sha256(values.detach().contiguous().numpy().tobytes()).hexdigest()
