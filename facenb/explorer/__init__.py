@@ -1,0 +1,11 @@
+"""The live editor: `Explorer(generator, editors, scorers)` at the end of a notebook's cell.
+
+state.py holds what an edit is, with undo and JSON; engine.py computes pictures and scores;
+latest.py keeps a drag live and screen.py shows it; pictures.py and charts.py draw; view.py,
+theme.py and controls.py are the widgets.
+"""
+
+from facenb.explorer.explorer import Explorer
+from facenb.explorer.state import EditState
+
+__all__ = ["EditState", "Explorer"]
