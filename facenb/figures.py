@@ -25,7 +25,7 @@ from facenb.latents import Latents
 DPI = 110
 
 
-def set_style() -> None:
+def _set_style() -> None:
     """The look of every chart: quiet grid, colours that colour-blind readers can tell apart."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
     plt.rcParams.update(
@@ -49,6 +49,7 @@ class FigureFolder:
 
     def __init__(self, slug: str, **parameters: object) -> None:
         self.slug = slug
+        _set_style()
         self.path = _root() / slug
         self.record = {
             "notebook": slug,

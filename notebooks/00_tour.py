@@ -37,10 +37,9 @@ import torch
 import facenb
 from facenb.editors import compose
 from facenb.explorer import Explorer
-from facenb.figures import FigureFolder, image_grid, set_style, strip_images
+from facenb.figures import FigureFolder, image_grid, strip_images
 from facenb.profiles import load_profile
 
-set_style()
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)
 scorers = facenb.load_scorers(device=device)

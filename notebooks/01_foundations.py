@@ -38,13 +38,12 @@ import torch.nn.functional as F
 from sklearn.linear_model import RidgeCV
 
 import facenb
-from facenb.figures import FigureFolder, image_grid, set_style
+from facenb.figures import FigureFolder, image_grid
 from facenb.metrics import area_under_curve
 from facenb.profiles import load_profile
 from facenb.sampling import sample_scored
 from facenb.scorers import QUALITY_GATE
 
-set_style()
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)
 scorers = facenb.load_scorers(device=device)

@@ -34,13 +34,12 @@ import torch
 import facenb
 from facenb.data import load_json
 from facenb.directions import Directions
-from facenb.figures import FigureFolder, heatmaps, image_grid, set_style, strip_images
+from facenb.figures import FigureFolder, heatmaps, image_grid, strip_images
 from facenb.methods.interfacegan import InterFaceGAN
 from facenb.metrics import area_under_curve, bootstrap, pearson
 from facenb.profiles import load_profile
 from facenb.sampling import sample_scored, score_edits
 
-set_style()
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)
 scorers = facenb.load_scorers(device=device)

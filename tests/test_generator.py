@@ -1,12 +1,9 @@
 """The embedded DCGAN: the same pictures as the plain network, behind the shared interface."""
 
-import itertools
-
 import pytest
 import torch
-from torch import nn
 
-from facenb.assets import asset_path
+from facenb.bench import plain_dcgan
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
 from facenb.generators import load_generator
 from facenb.generators.dcgan import DCGAN
@@ -18,26 +15,10 @@ def generator():
     return load_generator("digiface-dcgan-64")
 
 
-def plain_network() -> nn.Sequential:
-    """The network as published: transposed convolutions, batch normalisation, ReLU; not folded."""
-    path = asset_path("digiface-dcgan-64/weights.tar")
-    state = torch.load(path, map_location="cpu", weights_only=True)["netG_state_dict"]
-    widths = [100, 512, 256, 128, 64, 3]
-    layers = []
-    for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
-        layers.append(nn.ConvTranspose2d(n_in, n_out, 4, 1 + (i > 0), int(i > 0), bias=False))
-        layers += [nn.BatchNorm2d(n_out), nn.ReLU()] if i < 4 else [nn.Tanh()]
-    network = nn.Sequential(*layers)
-    network.load_state_dict(
-        {key.removeprefix("module.").removeprefix("main."): value for key, value in state.items()}
-    )
-    return network.eval()
-
-
 def test_same_pictures_as_the_plain_network(generator):
     z = generator.sample(16, seed=5)
     with torch.no_grad():
-        expected = plain_network()(z.values.view(16, 100, 1, 1))
+        expected = plain_dcgan()(z.values.view(16, 100, 1, 1))
         found = generator.synthesize(z)
     assert found.shape == (16, 3, 64, 64)
     assert (found - expected).abs().max() < 1e-4
@@ -46,7 +27,7 @@ def test_same_pictures_as_the_plain_network(generator):
 def test_same_gradient_as_the_plain_network(generator):
     z = generator.sample(2, seed=5).values.requires_grad_()
     weight = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    (expected,) = torch.autograd.grad((plain_network()(z[..., None, None]) * weight).sum(), z)
+    (expected,) = torch.autograd.grad((plain_dcgan()(z[..., None, None]) * weight).sum(), z)
     (found,) = torch.autograd.grad((generator.synthesize(Latents(z, "z")) * weight).sum(), z)
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3)
 

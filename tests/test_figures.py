@@ -1,0 +1,75 @@
+"""Figures: pixels where they belong, and numbers beside the pictures."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from facenb.editors import LinearEditor
+from facenb.figures import FigureFolder, heatmaps, image_grid, strip_images
+from facenb.generators import load_generator
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACENB_FIGURES", str(tmp_path))
+    return FigureFolder("07_test", profile="smoke", seed=3)
+
+
+def record(folder):
+    return json.loads((folder.path / "numbers.json").read_text())
+
+
+def test_a_grid_shows_each_picture_in_its_place():
+    colours = torch.tensor([[-1.0, -1, 1], [1, -1, -1], [-1, 1, -1]])
+    figure = image_grid(colours.view(3, 3, 1, 1).expand(3, 3, 32, 32), columns=2)
+    mosaic = figure.axes[0].get_images()[0].get_array()
+    assert mosaic.shape == (65, 65, 3)  # 2 × 2 cells of 32 with a gap of 1
+    assert mosaic[0, 0].tolist() == [0, 0, 1]
+    assert mosaic[0, 64].tolist() == [1, 0, 0]
+    assert mosaic[64, 0].tolist() == [0, 1, 0]
+    assert mosaic[64, 64].tolist() == [1, 1, 1]  # nothing there: blank
+    assert mosaic[32, 10].tolist() == [1, 1, 1]  # the gap
+    plt.close(figure)
+
+
+def test_a_strip_has_the_unedited_face_at_zero():
+    generator = load_generator()
+    z = generator.sample(2, seed=0)
+    editor = LinearEditor("first", torch.eye(100)[0])
+    images = strip_images(generator, editor, z, [-3.0, 0.0, 3.0])
+    assert images.shape == (2, 3, 3, 64, 64)
+    assert torch.allclose(images[:, 1], generator.synthesize(z), atol=1e-5)
+    assert torch.allclose(images[1, 2], generator.synthesize(editor.edit(z[1], 3.0))[0], atol=1e-5)
+
+
+def test_pictures_carry_their_origin_and_numbers_lie_beside_them(folder):
+    figure = heatmaps({"a": pd.DataFrame([[1.0, 0.5], [0.5, 1.0]])})
+    folder.save(figure, "chart", "A caption", vector=True)
+    folder.number("accuracy", {"smile": torch.tensor(0.98764)})
+    shown = folder.table(pd.DataFrame({"x": [1.23456]}), "t", "A table")
+    assert shown.iloc[0, 0] == 1.235
+    assert (folder.path / "t.csv").read_text() == ",x\n0,1.235\n"
+    with Image.open(folder.path / "chart.png") as picture:
+        assert "A caption" in picture.info["Description"]
+        assert "profile smoke" in picture.info["Description"]
+        assert "seed 3" in picture.info["Description"]
+        assert "commit" in picture.info["Description"]
+    assert (folder.path / "chart.svg").read_text().startswith("<?xml")
+    found = record(folder)
+    assert found["figures"] == {"chart": "A caption"}
+    assert found["tables"] == {"t": "A table"}
+    assert found["numbers"] == {"accuracy": {"smile": 0.9876}}
+    assert found["profile"] == "smoke" and found["seed"] == 3
+
+
+def test_the_same_chart_is_the_same_file(folder):
+    frame = {"a": pd.DataFrame([[1.0, 0.5], [0.5, 1.0]])}
+    content = []
+    for _ in range(2):
+        folder.save(heatmaps(frame), "chart", "A caption", vector=True)
+        content.append([(folder.path / f"chart.{kind}").read_bytes() for kind in ("png", "svg")])
+    assert content[0] == content[1]

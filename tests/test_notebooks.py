@@ -1,0 +1,62 @@
+"""Every notebook, executed headlessly in the smoke profile, and the house rules for notebooks."""
+
+import ast
+import json
+from pathlib import Path
+
+import jupytext
+import pytest
+
+from facenb.run import ROOT, find_notebooks, run_notebook
+
+NOTEBOOKS = find_notebooks(ROOT / "notebooks")
+PARAMETERS = {"profile": "smoke", "seed": 0, "generator": "digiface-dcgan-64", "device": "cpu"}
+SECTIONS = (
+    "Question", "What the paper", "What the code says", "Run", "Check", "Try it", "Exercises",
+)  # fmt: skip
+each = pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@each
+def test_executes_in_the_smoke_profile_and_leaves_its_pictures(source: Path, tmp_path: Path):
+    outcome = run_notebook(source, tmp_path, PARAMETERS)
+    assert outcome.error is None, outcome.error
+    folder = tmp_path / source.stem
+    record = json.loads((folder / "numbers.json").read_text())
+    assert record["profile"] == "smoke" and record["notebook"] == source.stem
+    assert record["figures"]
+    for name in record["figures"]:
+        assert (folder / f"{name}.png").stat().st_size > 2000
+    for name in record["tables"]:
+        assert (folder / f"{name}.csv").exists()
+    assert (folder / f"{source.stem}.ipynb").exists()
+
+
+@each
+def test_has_the_sections_of_every_notebook_in_order(source: Path):
+    text = "\n".join(
+        cell.source for cell in jupytext.read(source).cells if cell.cell_type == "markdown"
+    )
+    headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert len(headings) == len(SECTIONS)
+    for heading, expected in zip(headings, SECTIONS, strict=True):
+        assert heading.startswith(expected)
+
+
+@each
+def test_tells_a_story_and_leaves_the_code_to_the_package(source: Path):
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            length = node.end_lineno - node.lineno + 1
+            assert length <= 10, f"{node.name} has {length} lines; move it into the package"
+
+
+@each
+def test_committed_figures_are_those_of_the_laptop_profile(source: Path):
+    folder = ROOT / "figures" / source.stem
+    record = json.loads((folder / "numbers.json").read_text())
+    assert record["profile"] == "laptop" and record["seed"] == 0
+    for name in record["figures"]:
+        assert (folder / f"{name}.png").exists()
+    stale = {path.stem for path in folder.glob("*.png")} - set(record["figures"])
+    assert not stale, f"pictures that no notebook makes any more: {stale}"

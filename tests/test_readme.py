@@ -1,0 +1,48 @@
+"""The README keeps its word: links lead somewhere, its code runs, its table is up to date."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from facenb.directions import Directions, load_directions
+from facenb.errors import UnknownNameError
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_link_and_picture_is_there():
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    assert len(targets) > 20
+    missing = [target for target in targets if not (ROOT / target).exists()]
+    assert not missing
+
+
+def test_every_notebook_is_listed():
+    for notebook in (ROOT / "notebooks").glob("*.py"):
+        assert f"(notebooks/{notebook.name})" in README
+
+
+def test_the_python_example_runs_and_adds_glasses():
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    names: dict = {}
+    exec(example, names)
+    assert names["images"].shape == (4, 3, 64, 64)
+    before = names["facenb"].load_scorers()(names["G"].synthesize(names["z"]))
+    change = (names["scores"] - before)[:, names["facenb"].load_scorers().names.index("glasses")]
+    assert change.mean() > 0
+
+
+def test_the_shipped_directions_are_those_that_the_notebook_saved():
+    shipped = load_directions("interfacegan")
+    saved = Directions.load(ROOT / "figures" / "02_interfacegan" / "directions.safetensors")
+    assert shipped.provenance == saved.provenance
+    assert shipped.names == saved.names
+    assert shipped.vectors.equal(saved.vectors)
+    assert {"method", "generator", "profile", "seed", "commit"} <= set(shipped.provenance)
+
+
+def test_directions_that_do_not_ship_are_listed():
+    with pytest.raises(UnknownNameError, match=r"interfacegan_digiface-dcgan-64\.safetensors"):
+        load_directions("interfacegan", "stylegan9")
