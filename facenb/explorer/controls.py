@@ -96,10 +96,11 @@ class Controls:
             return
         upload = self._view.load_edit.value[0]
         self._view.load_edit.value = ()  # or the same file could not be chosen again
+        name, text = upload["name"], bytes(upload["content"]).decode(errors="replace")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            self._explorer.load_text(bytes(upload.content).decode(errors="replace"), upload.name)
-        self._view.say(str(caught[0].message) if caught else f"Loaded {upload.name}")
+            self._explorer.load_text(text, name)
+        self._view.say(str(caught[0].message) if caught else f"Loaded {name}")
 
     def _save(self, save: Callable[[], Path]) -> None:
         """Save in the background with the controls off, and say where."""
