@@ -185,7 +185,7 @@ figure, axes = plt.subplots(2, 7, figsize=(11, 3.6), layout="constrained")
 average = (pixels.detach().mean((0, 1)) + 1) / 2
 for ax, name, sensitivity in zip(axes.flat, samples.names, maps, strict=False):
     ax.imshow(average, cmap="gray", vmin=0, vmax=1)
-    ax.imshow(sensitivity, cmap="magma", alpha=0.65)
+    ax.imshow(sensitivity, cmap="magma", alpha=0.65, vmin=0, vmax=1)
     ax.set_title(name, fontsize="small")
 for ax in axes.flat:
     ax.axis("off")
