@@ -11,13 +11,14 @@ GENERATOR := digiface-dcgan-64
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.facenb-installed
 .DEFAULT_GOAL := help
-.PHONY: help setup assets figures test lab bench clean
+.PHONY: help setup assets figures test lab bench directions clean
 
 help:
 	@echo 'make figures    execute the notebooks and regenerate figures/ (PROFILE=smoke: build/smoke/)'
 	@echo 'make test       run the tests'
 	@echo 'make lab        open JupyterLab, with the notebooks opening as notebooks'
 	@echo 'make bench      measure speed and memory, and write the table'
+	@echo 'make directions learn the directions that ship with the package again (notebook 02)'
 	@echo 'make setup      the environment in $(VENV) with pinned packages, and the outside files'
 	@echo 'make assets     fetch and verify the outside files (python -m facenb.assets lists them)'
 	@echo 'make clean      remove what was built (not $(VENV), not figures/, not the cache)'
@@ -61,6 +62,10 @@ lab: setup
 
 bench: setup
 	$(PY) -m facenb.bench
+
+directions: setup
+	$(PY) -m facenb.run 02 --profile laptop
+	cp figures/02_interfacegan/directions.safetensors facenb/data/interfacegan_digiface-dcgan-64.safetensors
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache *.egg-info
