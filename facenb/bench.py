@@ -24,7 +24,7 @@ from torch import nn
 
 from facenb import load_directions, load_generator, load_scorers
 from facenb.assets import asset_path
-from facenb.explorer import Explorer
+from facenb.explorer import bench as explorer_bench
 from facenb.figures import FigureFolder
 from facenb.sampling import sample_scored
 
@@ -85,19 +85,11 @@ def bench_scorers() -> dict[str, str]:
     return {"attribute suite, batch 32": f"{whole:.1f} ms/img ({nets})"}
 
 
-def bench_explorer(frames: int = 100) -> dict[str, str]:
-    """A slider's new position to the new frame, in the kernel: 95th percentile."""
-    generator = load_generator()
-    rows = {}
-    for label, suite in (("without scores", None), ("with the score chart", load_scorers())):
-        explorer = Explorer(generator, load_directions("interfacegan").editors(), suite)
-        spent = []
-        for i in range(frames):
-            start = time.perf_counter()
-            explorer.set(smile=-3 + 6 * i / frames)
-            spent.append((time.perf_counter() - start) * 1e3)
-        rows[f"slider to frame, {label}"] = f"{sorted(spent)[int(0.95 * frames)]:.0f} ms (p95)"
-    return rows
+def bench_explorer() -> dict[str, str]:
+    """A slider's new position to the new picture, in the kernel: 95th percentiles."""
+    editors = load_directions("interfacegan").editors()
+    found = explorer_bench.measure(load_generator(), editors, load_scorers())
+    return {f"slider to {what}": f"{ms:.0f} ms (p95)" for what, ms in found.items()}
 
 
 def bench_sampling() -> dict[str, str]:
