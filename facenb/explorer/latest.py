@@ -25,21 +25,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-import torch
-
 Item = TypeVar("Item")
 
-def _one_core() -> None:
-    """Let this thread compute on one core, and threads that start later on as many as before."""
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)  # this thread, and the default of those to come
-    default = threading.Thread(target=torch.set_num_threads, args=[cores])
-    default.start()
-    default.join()
-
-
 FRAMES = ThreadPoolExecutor(1, "facenb-frames")
-SCORES = ThreadPoolExecutor(1, "facenb-scores", _one_core)
+SCORES = ThreadPoolExecutor(1, "facenb-scores")
 
 
 class Latest(Generic[Item]):
