@@ -2,8 +2,8 @@
 //
 //   node make_tfjs_reference.mjs <folder with face-api/ and human/> <inputs.json> <outputs.json>
 //
-// Needs @tensorflow/tfjs and @tensorflow/tfjs-backend-wasm 4.22.0 beside this file or on NODE_PATH:
-// the Python script of the same name installs them in a scratch folder and calls this one.
+// Needs @tensorflow/tfjs and @tensorflow/tfjs-backend-wasm 4.22.0 in the working folder: the Python
+// script of the same name installs them in a scratch folder and calls this one from there.
 // inputs.json: {net: {"shape": [N, side, side, 3], "values": base64 of uint8}}.
 // outputs.json: {net: {output: {"shape": [...], "values": base64 of little-endian float32}}}.
 

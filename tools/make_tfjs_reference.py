@@ -72,7 +72,7 @@ def main(scratch: Path) -> None:
             values = np.frombuffer(base64.b64decode(output["values"]), "<f4")
             tensors[f"{net}/{name}"] = torch.from_numpy(values.reshape(output["shape"]).copy())
     path = ROOT / "tests" / "fixtures" / "tfjs_reference.safetensors"
-    save_file(tensors, path, metadata={"packages": " ".join(PACKAGES), "backend": "cpu"})
+    save_file(tensors, path, metadata={"packages": " ".join(PACKAGES)})
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes, {', '.join(tensors)}")
 
 

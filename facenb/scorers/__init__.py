@@ -58,6 +58,9 @@ class ScorerSuite(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Scores (N, len(names)), float32, differentiable with respect to the images.
 
+        Without gradients memory does not grow with N; with them all thirteen keep about 60 MB a
+        picture until the backward pass.
+
         Args:
             images: (N, 3, S, S) in [−1, 1], S ≥ 32, framed like the generator's: the face fills
                 the picture.

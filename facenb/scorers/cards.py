@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from facenb.files import atomic_write
 from facenb.generators import load_generator
-from facenb.scorers import QUALITY_GATE, ScorerSuite, load_identity, load_scorers
+from facenb.scorers import ATTRIBUTES, QUALITY_GATE, ScorerSuite, load_identity, load_scorers
 from facenb.scorers.nets import PROBES_PATH
 
 CARDS_PATH = Path("docs") / "model_cards.md"
@@ -98,6 +98,15 @@ def score_table(suite: ScorerSuite, z: np.ndarray, scores: np.ndarray) -> list[s
     return rows
 
 
+def formula_table() -> list[str]:
+    """Markdown rows: what each score is read from."""
+    rows = ["| score | kind | net | how it is read |", "|---|---|---|---|"]
+    for attribute in ATTRIBUTES:
+        formula = attribute.formula.replace("|", "\\|")
+        rows.append(f"| {attribute.name} | {attribute.kind} | {attribute.net} | {formula} |")
+    return rows
+
+
 def measure() -> str:
     """The measured part of the cards, as Markdown."""
     generator, suite = load_generator("digiface-dcgan-64"), load_scorers()
@@ -110,6 +119,8 @@ def measure() -> str:
     scores = torch.cat(parts).double().numpy()
     passed = (scores[:, suite.names.index("quality")] > QUALITY_GATE).mean()
     lines = [
+        *formula_table(),
+        "",
         f"{TRAIN} samples of seed {SEED} to fit, {TEST} to test; correlations over all.",
         "",
         *score_table(suite, latents.values.numpy(), scores),

@@ -60,9 +60,7 @@ class DenseNet(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         x = _centre(pixels)
         for first, *others in self.blocks:
-            total = first(x)
-            x = F.relu(total)
-            total = x
+            total = x = F.relu(first(x))
             for layer in others:
                 total = total + layer(x)
                 x = F.relu(total)
