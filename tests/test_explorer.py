@@ -49,6 +49,7 @@ class TinyGenerator(Generator):
 class TinySuite(nn.Module):
     """Brightness and the red part of it."""
 
+    fingerprint = "s1"
     names = ("brightness", "red")
     attributes = (
         Attribute("brightness", "grey", "dark", "bright", "nuisance", "pixels", ""),
@@ -69,6 +70,11 @@ class Bend:
     def edit(self, latents: Latents, strength: float | Tensor) -> Latents:
         strength = torch.as_tensor(strength).reshape(-1, 1)
         return latents + strength * latents.values.roll(1, -1).sin()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACENB_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -352,6 +358,11 @@ def test_spread_from_random_faces(make):
     mean, deviation = explorer._engine.spread()
     torch.testing.assert_close(mean, scores.mean(0))
     torch.testing.assert_close(deviation, scores.std(0))
+    generator = TinyGenerator()
+    again = make(generator, scorers=TinySuite())
+    again.render()
+    assert generator.drawn == 1  # the 64 faces' scores were on disk
+    assert again._view.panel.value == explorer._view.panel.value
 
 
 def test_the_strip_shows_the_attribute_moved_last(make):

@@ -9,11 +9,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from facenb.editors import Editor, LinearEditor, hold, strip
+from facenb.cache import cached
+from facenb.editors import Editor, LinearEditor, hold
 from facenb.errors import SpaceError, UnknownNameError, check_finite, unknown
 from facenb.explorer.state import EditState
 from facenb.generators import Generator
 from facenb.latents import Latents
+from facenb.sampling import score
 from facenb.scorers import ScorerSuite
 
 _REFERENCE = 64  # faces that tell how much a score varies, when nobody gives the scores of more
@@ -100,12 +102,7 @@ class Engine:
 
     def edited(self, state: EditState) -> Latents:
         """The edited code: the active edits one after the other, in the order of the editors."""
-        latents = self.code(state.seed, state.index)
-        with torch.no_grad():
-            for name in self.editors:
-                if strength := state.strengths.get(name):
-                    latents = self.editor(name, state.held).edit(latents, strength)
-        return latents
+        return self._apply(self.code(state.seed, state.index), state.strengths, state.held)
 
     def frame(self, state: EditState) -> Frame:
         """The unedited and the edited image."""
@@ -120,9 +117,9 @@ class Engine:
 
     def sweep(self, state: EditState, name: str, strengths: Sequence[float]) -> Tensor:
         """Images (S, 3, R, R) with `name` at each strength and the other edits as they are."""
-        others = self.edited(state.with_strength(name, 0.0))
-        with torch.no_grad():
-            return self.images(strip(self.editor(name, state.held), others, strengths))
+        codes = self.code(state.seed, state.index).repeat_interleave(len(strengths))
+        each = torch.as_tensor(strengths, dtype=codes.values.dtype)
+        return self.images(self._apply(codes, {**state.strengths, name: each}, state.held))
 
     def scores(self, frame: Frame) -> Scores:
         """The scores of a frame; those of the unedited face are computed once."""
@@ -137,10 +134,15 @@ class Engine:
     def spread(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (K,) of each score over random faces."""
         if self._spread is None:
-            latents = self.generator.sample(_REFERENCE, 0, self.space)
-            batches = (latents[i : i + 16] for i in range(0, _REFERENCE, 16))
-            scores = [self._run_scorers(self.images(batch)) for batch in batches]
-            self._spread = _spread(torch.cat(scores))
+            generator, scorers = self.generator, self.scorers
+            inputs = {"generator": generator.fingerprint, "scorers": scorers.fingerprint}
+            faces = generator.sample(_REFERENCE, 0, self.space)
+            found = cached(
+                "score-spread",
+                inputs | {"space": self.space, "faces": _REFERENCE},
+                lambda: {"scores": score(generator, scorers, faces)},
+            )
+            self._spread = _spread(found["scores"])
         return self._spread
 
     def check(self, state: EditState) -> None:
@@ -161,6 +163,17 @@ class Engine:
             except ValueError as error:
                 held = ", ".join(sorted(state.held))
                 raise ValueError(f"{name} while {held} is held: {error}") from error
+
+    @torch.no_grad()
+    def _apply(
+        self, latents: Latents, strengths: Mapping[str, float | Tensor], held: frozenset[str]
+    ) -> Latents:
+        # in the order of the editors, whatever the order in which sliders were moved: non-linear
+        # edits do not commute
+        for name in self.editors:
+            if name in strengths:
+                latents = self.editor(name, held).edit(latents, strengths[name])
+        return latents
 
     def _sample(self, seed: int, index: int) -> Latents:
         return self.generator.sample(index + 1, seed, self.space)[index]

@@ -62,7 +62,7 @@ class Explorer:
         size: pixels a side of each picture.
         folder: where the buttons save files.
         reference_scores: (N, K) scores of N random faces, whose mean and spread scale the chart;
-            without them the first chart scores 64 faces.
+            without them 64 faces are scored, once and for all.
     """
 
     def __init__(
