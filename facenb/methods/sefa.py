@@ -1,0 +1,126 @@
+"""SeFa (Shen & Zhou, 2021): directions in closed form from the first weights, without a sample.
+
+The first step of a generator is affine, y = Az + b. A step n changes y by An whatever z is, so that
+the directions that change it most are the unit vectors of largest ‖An‖²: the eigenvectors of AᵀA,
+AᵀA n = λ n, for λ from the highest down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from facenb.directions import Directions
+from facenb.editors import LinearEditor
+from facenb.errors import check_finite
+from facenb.generators import Generator
+from facenb.methods.streaming_pca import fix_signs
+
+
+class SeFa(BaseEstimator):
+    """Closed-form factorisation of weights A (outputs, d).
+
+    Args:
+        components: how many directions.
+        normalise: give every output's weight vector, a row of A, length 1 first. The paper's text
+            does not; its published code does.
+
+    Attributes:
+        directions_: (K, d) orthonormal, highest eigenvalue first, the entry of largest magnitude
+            positive; float64. (The published code's numpy.linalg.eig leaves its eigenvalues
+            unsorted, so that its first directions need not be the strongest.)
+        eigenvalues_: (K,) ‖An‖², what a step of length 1 changes in the first output, squared.
+        share_: (K,) of the sum of all d eigenvalues.
+    """
+
+    def __init__(self, components: int = 20, normalise: bool = False) -> None:
+        self.components = components
+        self.normalise = normalise
+
+    def fit(self, source: Generator | Tensor | Mapping[str, Tensor]) -> SeFa:
+        """Factorise a generator's first weights, one matrix (outputs, d), or several by name.
+
+        Several are stacked: for a style-based generator give {layer: style weight} of the layers
+        that the edit will move, as `torch.nn.Linear` holds them, (outputs, d).
+
+        Raises:
+            ValueError: matrices that do not fit each other, NaN, or more components than d.
+            TypeError: a generator whose first layer is neither linear nor a convolution.
+        """
+        self._generator = source.name if isinstance(source, Generator) else None
+        weights = first_weights(source) if isinstance(source, Generator) else source
+        if isinstance(weights, Tensor):
+            weights = {"weight": weights}
+        self.layers_ = tuple(weights)
+        matrix = _stack(weights)
+        if self.normalise:
+            norms = matrix.norm(dim=1, keepdim=True)
+            matrix = matrix / torch.where(norms > 0, norms, 1)  # an output without weights stays 0
+        d = matrix.shape[1]
+        if not 1 <= self.components <= d:
+            raise ValueError(f"SeFa: expected 1 to {d} components, given {self.components}.")
+        values, vectors = torch.linalg.eigh(matrix.T @ matrix)  # ascending
+        values = values.flip(0).clamp(min=0)
+        self.eigenvalues_ = values[: self.components]
+        self.share_ = self.eigenvalues_ / values.sum()
+        self.directions_ = fix_signs(vectors.flip(1)[:, : self.components].T)
+        return self
+
+    def editor(
+        self, component: int, space: str = "z", layers: tuple[int, int] | None = None
+    ) -> LinearEditor:
+        """The edit along a component (0 is the first), in all layers or in a range of "w+"."""
+        if not 0 <= component < len(self.directions_):
+            raise IndexError(
+                f"SeFa: expected a component from 0 to {len(self.directions_) - 1}, "
+                f"given {component}."
+            )
+        direction = self.directions_[component].float()
+        return LinearEditor(f"SeFa{component + 1}", direction, space, layers)
+
+    def directions(self, space: str = "z", **provenance: object) -> Directions:
+        """All components as SeFa1, SeFa2, …"""
+        facts = {"method": "SeFa", "generator": self._generator, "layers": list(self.layers_)}
+        learned = {"share": [round(float(share), 6) for share in self.share_]}
+        return Directions(
+            tuple(f"SeFa{i + 1}" for i in range(len(self.directions_))),
+            self.directions_.float(),
+            space,
+            provenance={**facts, **self.get_params(), **learned, **provenance},
+        )
+
+
+def first_weights(generator: Generator) -> dict[str, Tensor]:
+    """{layer: A (outputs, d)} of a generator whose first layer is affine in z.
+
+    A transposed convolution of a 1 × 1 input is the matrix of its kernel, (d, out, k, k) as
+    (out·k·k, d). Our DCGAN has its batch normalisation folded into that kernel: channel c is scaled
+    by γ_c/√(σ_c² + ε). That is the A of the paper's argument, as the scaled output is what the
+    network goes on with; the raw kernel weighs each channel by a factor that the normalisation then
+    takes out. With `normalise` the two agree, since every row then has length 1.
+    """
+    name, layer = next(iter(generator.layers().items()))
+    if isinstance(layer, nn.ConvTranspose2d):
+        matrix = layer.weight.flatten(1).T
+    elif isinstance(layer, nn.Linear):
+        matrix = layer.weight
+    else:
+        raise TypeError(
+            f"SeFa: {generator.name} begins with {type(layer).__name__}, expected a linear layer "
+            "or a transposed convolution. Give its weights as {layer: (outputs, d)}."
+        )
+    return {name: matrix}
+
+
+def _stack(weights: Mapping[str, Tensor]) -> Tensor:
+    """One matrix (outputs of all, d), float64, on the CPU."""
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    if not shapes or any(len(shape) != 2 or shape[1:] != next(iter(shapes.values()))[1:]
+                         for shape in shapes.values()):  # fmt: skip
+        raise ValueError(f"SeFa: expected weights (outputs, d) of one d, given {shapes}.")
+    for name, weight in weights.items():
+        check_finite(weight, f"weights of {name!r}")
+    return torch.cat([weight.detach().cpu().double() for weight in weights.values()])
