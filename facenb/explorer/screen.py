@@ -15,7 +15,7 @@ from facenb.explorer.state import EditState
 from facenb.explorer.view import View
 
 _STRIP = 7  # pictures in a strip
-_KEY = "○ before ● after │ average face; at the right the change in standard deviations"
+_KEY = "○ before ● after │ average · change in standard deviations"
 
 
 class Screen:

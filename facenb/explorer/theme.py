@@ -32,11 +32,11 @@ CSS = """
 .facenb-explorer .fx-tools .widget-upload::after { content: "Load edit"; font-size: 13px; }
 .facenb-explorer .fx-tools .fx-space { flex: 1 1 auto; margin: 0; }
 
-/* the two halves: sliders, pictures with the panel below */
-.facenb-explorer .fx-body { flex-flow: row wrap; gap: 14px 28px; overflow: visible; }
-.facenb-explorer .fx-sliders { flex: 1 1 360px; max-width: 440px; min-width: 320px; }
+/* the two halves: sliders, pictures with the panel below; pictures on top where it is narrow */
+.facenb-explorer .fx-body { flex-flow: row wrap-reverse; gap: 14px 28px; overflow: visible; }
+.facenb-explorer .fx-sliders { flex: 1 1 280px; max-width: 440px; min-width: 0; }
 .facenb-explorer .fx-rows { max-height: 520px; overflow: hidden auto; }
-.facenb-explorer .fx-right { flex: 2 1 460px; min-width: 320px; overflow: visible; }
+.facenb-explorer .fx-right { flex: 2 1 340px; min-width: 0; overflow: visible; }
 .facenb-explorer .fx-heading {
   display: flex; align-items: baseline; gap: 8px; font-weight: 600; padding: 0 0 6px; margin: 0;
 }
@@ -88,9 +88,12 @@ CSS = """
 .facenb-explorer .fx-panel-head {
   align-items: center; justify-content: space-between; margin: 8px 0 0; overflow: visible;
 }
-.facenb-explorer .fx-panel-head .widget-html { margin: 0; flex: 1 1 auto; }
+.facenb-explorer .fx-panel-head .widget-html { margin: 0; flex: 1 1 0; min-width: 0; }
+.facenb-explorer .fx-panel-head .widget-html-content { min-width: 0; }
 .facenb-explorer .fx-panel-head .fx-heading { padding: 0; }
-.facenb-explorer .fx-panel-head small { white-space: nowrap; overflow: hidden; }
+.facenb-explorer .fx-panel-head small {
+  white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
+}
 .facenb-explorer .fx-panel-head .jupyter-button {
   width: auto; flex: none; height: 24px; line-height: 24px; padding: 0 10px; margin: 0;
   border-radius: 4px;
@@ -99,7 +102,8 @@ CSS = """
 .fx-chart { font-variant-numeric: tabular-nums; }
 .fx-row {
   display: grid; align-items: center; column-gap: 8px; height: 17px; font-size: 12px;
-  grid-template-columns: 84px 86px minmax(60px, 1fr) 86px 36px; line-height: 17px;
+  line-height: 17px;
+  grid-template-columns: 84px minmax(0, 86px) minmax(60px, 1fr) minmax(0, 86px) 36px;
 }
 .fx-row span { white-space: nowrap; }
 .fx-low, .fx-high {
