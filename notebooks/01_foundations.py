@@ -172,7 +172,7 @@ folder.save(figure, "score_distributions", f"Scores of {len(samples)} samples", 
 
 # %%
 faces = fresh.latents[fresh["quality"].argsort(descending=True)[: 8 * sizes.rows]]
-pixels = G.synthesize(faces).detach().requires_grad_()
+pixels = G.synthesize(faces[:16]).detach().requires_grad_()
 scores = scorers(pixels)
 maps = []
 for column in range(scores.shape[1]):
