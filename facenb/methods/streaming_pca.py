@@ -67,18 +67,17 @@ class StreamingPCA:
                 f"StreamingPCA: expected rows and targets of shapes (B, {self._mean.numel()}) and "
                 f"(B, {self._target_mean.numel()}), given {given[0]} and {given[1]}."
             )
-        check_finite(rows, "rows")
-        check_finite(targets, "targets")
-        if self._kept is not None:
-            self._kept.append(rows.detach().clone())
         shift = (self.n * len(rows) / (self.n + len(rows))) ** 0.5
-        centred, self._mean = self._centre(rows, self._mean, shift)
-        centred_targets, self._target_mean = self._centre(targets, self._target_mean, shift)
+        centred, mean = self._centre(rows, self._mean, shift)
+        centred_targets, target_mean = self._centre(targets, self._target_mean, shift)
+        self._mean, self._target_mean = mean, target_mean
         self.n += len(rows)
         self._cross += centred_targets.T @ centred
         self._target_scatter += centred_targets.T @ centred_targets
         if self._kept is None:
             _add_upper(self._scatter, centred.T, centred)
+        else:
+            self._kept.append(rows.detach().clone())
         return self
 
     def solve(self, k: int) -> PrincipalComponents:
@@ -153,10 +152,14 @@ class StreamingPCA:
 
     def _centre(self, rows: Tensor, mean: Tensor, shift: float) -> tuple[Tensor, Tensor]:
         """Rows about their own mean with the shift of the means as one more; the new mean."""
-        rows = rows.detach().to(mean.device).double()
-        batch_mean = rows.mean(dim=0)
+        rows = rows.detach().to(mean.device)
+        batch_mean = rows.mean(dim=0, dtype=torch.float64)
+        if not batch_mean.isfinite().all():  # cheaper than a look at every entry
+            check_finite(rows, "samples")
         moved = batch_mean - mean
-        centred = torch.cat([rows - batch_mean, shift * moved[None]])
+        centred = mean.new_empty(len(rows) + 1, len(mean))
+        torch.sub(rows, batch_mean, out=centred[:-1])
+        torch.mul(moved, shift, out=centred[-1])
         return centred, mean + moved * (len(rows) / (self.n + len(rows)))
 
 
@@ -168,7 +171,7 @@ def fix_signs(vectors: Tensor) -> Tensor:
 
 def _add_upper(total: Tensor, left: Tensor, right: Tensor) -> None:
     """total += left @ right for a symmetric product, in blocks on and above the diagonal alone."""
-    step = max(128, -(-len(total) // 8))
+    step = max(64, -(-len(total) // 8))
     for i in range(0, len(total), step):
         total[i : i + step, i:].addmm_(left[i : i + step], right[:, i:])
 
