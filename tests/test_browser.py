@@ -25,7 +25,8 @@ import pytest
 
 from facenb.assets import cache_dir
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 REQUIRED = os.environ.get("FACENB_REQUIRE_BROWSER") == "1"
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None and not REQUIRED,
@@ -111,6 +112,8 @@ def folder(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def lab(folder: Path) -> Iterator[str]:
     """The address of a JupyterLab of this environment, without the user's settings and kernels."""
+    if CHROMIUM is None:
+        pytest.fail("FACENB_REQUIRE_BROWSER=1, and there is no Chromium on the PATH.")
     own = folder / "own"
     settings = own / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
@@ -164,8 +167,6 @@ def page(lab: str, repository: Path):
     """The notebook's page after Run → Run All Cells, with the explorer on it."""
     from playwright.sync_api import sync_playwright
 
-    if CHROMIUM is None:
-        pytest.fail("FACENB_REQUIRE_BROWSER=1, and there is no Chromium on the PATH.")
     pictures = repository / "build" / "browser"
     pictures.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
@@ -289,8 +290,8 @@ def test_fits_a_laptop_and_can_be_read(explorer, repository, theme):
         f"JupyterLab {theme}",
     )
     explorer.page.locator(f"[data-jp-theme-name='JupyterLab {theme}']").wait_for(state="attached")
-    explorer.slider("Smile").press("PageUp")
-    explorer.root.locator(".fx-moved").wait_for()
+    explorer.slider("Glasses").press("End")
+    explorer.root.locator(".fx-row:not(.small)").first.wait_for()
     box = explorer.root.bounding_box()
     assert box["width"] <= 1100 and box["height"] <= 700
     assert explorer.root.evaluate("element => element.scrollWidth <= element.clientWidth")

@@ -566,9 +566,11 @@ def test_set_refuses_what_the_sliders_cannot_show(make):
 
 def test_it_shows_a_picture_before_the_widget(make, monkeypatch):
     explorer, displayed = make(), []
-    monkeypatch.setattr(explorer_module, "display", displayed.append)
+    monkeypatch.setattr(explorer_module, "display", lambda shown, **_: displayed.append(shown))
     explorer._ipython_display_()
     picture, widget = displayed
     data, _ = picture._repr_mimebundle_()
     assert pixels(Image.open(io.BytesIO(picture.data))).shape == (16, 40, 3) and "image/png" in data
-    assert widget is explorer._view.root
+    view = widget["application/vnd.jupyter.widget-view+json"]
+    assert view["model_id"] == explorer._view.root.model_id
+    assert widget["text/plain"].startswith("The live editor")

@@ -192,10 +192,11 @@ class Explorer:
             )
 
     def _ipython_display_(self) -> None:
-        # A saved notebook shows the picture when there is no kernel for the widget; where the
-        # widget is alive, its style sheet hides the picture.
+        # Without a kernel a saved notebook shows the picture, and readers that know no widgets show
+        # the text; where the widget is alive, its style sheet hides the picture.
         display(SavedPicture(self._before_and_after()))
-        display(self._view.root)
+        widget = self._view.root._repr_mimebundle_()
+        display(widget | {"text/plain": "The live editor: run this cell in JupyterLab."}, raw=True)
 
     def _before_and_after(self) -> bytes:
         return pictures.to_png(pictures.side_by_side(self._screen.pair()))

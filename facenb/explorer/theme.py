@@ -1,7 +1,13 @@
-"""The explorer's style sheet. Every colour is JupyterLab's own, so that it follows the theme."""
+"""The explorer's style sheet. Every colour is JupyterLab's own, so that it follows the theme.
+
+What carries meaning has a colour of its own for notebooks elsewhere, which lack JupyterLab's.
+"""
 
 CSS = """
 .facenb-explorer {
+  --fx-up: var(--jp-brand-color1, #1976d2); --fx-down: var(--jp-warn-color1, #e65100);
+  --fx-quiet: var(--jp-ui-font-color2, #767676); --fx-wrong: var(--jp-error-color1, #d32f2f);
+  --fx-mark: var(--jp-border-color1, #999); --fx-line: var(--jp-border-color2, #bbb);
   max-width: 1100px; padding: 4px 2px; box-sizing: border-box;
   font-family: var(--jp-ui-font-family); font-size: 13px; color: var(--jp-ui-font-color1);
   --jp-widgets-inline-height: 27px; --jp-widgets-font-size: 13px;
@@ -13,14 +19,14 @@ CSS = """
 /* tools */
 .facenb-explorer .fx-tools {
   flex-flow: row wrap; gap: 6px; align-items: center; overflow: visible;
-  padding-bottom: 10px; margin-bottom: 12px; border-bottom: 1px solid var(--jp-border-color2);
+  padding-bottom: 10px; margin-bottom: 12px; border-bottom: 1px solid var(--fx-line);
 }
 .facenb-explorer .fx-tools .jupyter-button {
   width: auto; margin: 0; padding: 0 10px; border-radius: 4px; font-size: 13px;
   background: var(--jp-layout-color2); color: var(--jp-ui-font-color1);
 }
 .facenb-explorer .jupyter-button:hover:enabled { background: var(--jp-layout-color3); }
-.facenb-explorer .jupyter-button:focus-visible { outline: 2px solid var(--jp-brand-color1); }
+.facenb-explorer .jupyter-button:focus-visible { outline: 2px solid var(--fx-up); }
 .facenb-explorer .jupyter-button:disabled { opacity: .45; }
 .facenb-explorer .fx-tools .widget-text { width: 132px; margin: 0; }
 .facenb-explorer .fx-tools .widget-text .widget-label {
@@ -41,7 +47,7 @@ CSS = """
   display: flex; align-items: baseline; gap: 8px; font-weight: 600; padding: 0 0 6px; margin: 0;
 }
 .facenb-explorer .fx-heading small {
-  font-weight: 400; font-size: 12px; color: var(--jp-ui-font-color2);
+  font-weight: 400; font-size: 12px; color: var(--fx-quiet);
 }
 .facenb-explorer .fx-heading .fx-hold { margin-left: auto; width: 44px; text-align: center; }
 
@@ -53,11 +59,11 @@ CSS = """
 }
 .facenb-explorer .fx-slider .widget-readout {
   min-width: 44px; max-width: 44px; text-align: right; font-variant-numeric: tabular-nums;
-  border-color: transparent; color: var(--jp-ui-font-color2);
+  border-color: transparent; color: var(--fx-quiet);
 }
 .facenb-explorer .fx-slider .noUi-base::after { /* where nothing is edited */
   content: ""; position: absolute; left: calc(50% - .5px); top: -4px; width: 1px;
-  height: calc(100% + 8px); background: var(--jp-border-color1); pointer-events: none;
+  height: calc(100% + 8px); background: var(--fx-mark); pointer-events: none;
 }
 .facenb-explorer .fx-moved .widget-hslider .widget-label,
 .facenb-explorer .fx-moved .widget-readout {
@@ -71,10 +77,10 @@ CSS = """
   padding: 0; line-height: 1;
 }
 .facenb-explorer .fx-slider .widget-checkbox input {
-  margin: 0; accent-color: var(--jp-brand-color1);
+  margin: 0; accent-color: var(--fx-up);
 }
 .facenb-explorer .fx-moved .noUi-handle {
-  background: var(--jp-brand-color1); border-color: var(--jp-brand-color1);
+  background: var(--fx-up); border-color: var(--fx-up);
 }
 
 /* pictures */
@@ -107,35 +113,35 @@ CSS = """
 }
 .fx-row span { white-space: nowrap; }
 .fx-low, .fx-high {
-  color: var(--jp-ui-font-color2); font-size: 11px; overflow: hidden; text-overflow: ellipsis;
+  color: var(--fx-quiet); font-size: 11px; overflow: hidden; text-overflow: ellipsis;
 }
 .fx-low, .fx-change { text-align: right; }
 .fx-change { font-weight: 600; }
-.fx-row.small .fx-change { font-weight: 400; color: var(--jp-ui-font-color2); }
+.fx-row.small .fx-change { font-weight: 400; color: var(--fx-quiet); }
 .fx-track { position: relative; height: 17px; }
 .fx-track::before {
   content: ""; position: absolute; left: 0; right: 0; top: 8px; height: 1px;
-  background: var(--jp-border-color2);
+  background: var(--fx-line);
 }
 .fx-track i { position: absolute; box-sizing: border-box; }
-.fx-mean { left: 50%; top: 3px; width: 1px; height: 11px; background: var(--jp-border-color1); }
+.fx-mean { left: 50%; top: 3px; width: 1px; height: 11px; background: var(--fx-mark); }
 .fx-bar { top: 6px; height: 5px; border-radius: 2px; opacity: .55; }
 .fx-ring, .fx-dot { width: 9px; height: 9px; top: 4px; margin-left: -4.5px; border-radius: 50%; }
-.fx-ring { border: 1.5px solid var(--jp-ui-font-color2); background: var(--jp-layout-color0); }
-.fx-bar.up, .fx-dot.up { background: var(--jp-brand-color1); }
-.fx-bar.down, .fx-dot.down { background: var(--jp-warn-color1); }
-.fx-row.small .fx-dot, .fx-row.small .fx-bar { background: var(--jp-ui-font-color2); }
+.fx-ring { border: 1.5px solid var(--fx-quiet); background: var(--jp-layout-color0); }
+.fx-bar.up, .fx-dot.up { background: var(--fx-up); }
+.fx-bar.down, .fx-dot.down { background: var(--fx-down); }
+.fx-row.small .fx-dot, .fx-row.small .fx-bar { background: var(--fx-quiet); }
 .fx-strip { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 6px; }
-.fx-strip figure { margin: 0; text-align: center; color: var(--jp-ui-font-color2); }
+.fx-strip figure { margin: 0; text-align: center; color: var(--fx-quiet); }
 .fx-strip img { width: 100%; display: block; border-radius: 3px; }
 .fx-strip figcaption { font-variant-numeric: tabular-nums; padding-top: 2px; }
-.fx-strip .fx-here img { box-shadow: 0 0 0 2px var(--jp-brand-color1); }
+.fx-strip .fx-here img { box-shadow: 0 0 0 2px var(--fx-up); }
 .fx-strip .fx-here figcaption { font-weight: 600; color: var(--jp-ui-font-color1); }
 
 /* what happened */
 .facenb-explorer .fx-body .fx-status { min-height: 20px; margin: 12px 0 0; }
 .fx-status .widget-html-content { overflow-wrap: anywhere; }
-.fx-status .fx-error { color: var(--jp-error-color1); font-weight: 600; }
+.fx-status .fx-error { color: var(--fx-wrong); font-weight: 600; }
 .fx-status code { font-family: var(--jp-code-font-family); font-size: 12px; }
 
 /* The saved picture stands in the page for readers without a kernel; where the explorer itself is
