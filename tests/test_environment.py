@@ -6,7 +6,7 @@ import ast
 import re
 import sys
 import tomllib
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path
 
 import pytest
@@ -43,13 +43,24 @@ def test_every_dependency_is_pinned_within_its_range(
 
 
 def test_no_accelerator_library_is_pinned(pins: dict[str, str]) -> None:
-    assert not [name for name in pins if name.startswith(("nvidia-", "cuda-", "triton"))]
+    assert not [name for name in pins if name.startswith(("nvidia-", "cuda-"))]
+
+
+def test_triton_is_the_release_that_torch_pins(pins: dict[str, str]) -> None:
+    # what the CUDA build of torch 2.13.0 requires: beside it, no other could be installed
+    assert (pins["torch"], pins["triton"]) == ("2.13.0", "3.7.1")
+    for text in requires("torch") or []:  # a CPU build says nothing
+        requirement = Requirement(text)
+        if requirement.name == "triton":
+            assert pins["triton"] in requirement.specifier
 
 
 def test_the_running_environment_has_the_pinned_versions(
     pins: dict[str, str], project: dict[str, list[Requirement]]
 ) -> None:
     for requirement in project["run"] + project["test"]:
+        if requirement.marker and not requirement.marker.evaluate():
+            continue  # not for this platform
         installed = version(requirement.name).partition("+")[0]
         assert installed == pins[canonicalize_name(requirement.name)], (
             f"{requirement.name} {installed} is installed; `make setup` brings the pinned one."
@@ -63,9 +74,14 @@ def test_conda_users_get_the_same_versions(
     assert environment["channels"] == ["conda-forge"]
     python, pip, by_pip = environment["dependencies"]
     assert (python, pip) == ("python=3.11", "pip")
-    listed = dict(line.split("==") for line in by_pip["pip"] if not line.startswith("-"))
-    direct = {requirement.name for requirement in project["run"] + project["test"]}
-    assert listed == {name: pins[canonicalize_name(name)] for name in direct}
+    listed = [Requirement(line) for line in by_pip["pip"] if not line.startswith("-")]
+    direct = {
+        requirement.name: requirement.marker for requirement in project["run"] + project["test"]
+    }
+    assert {r.name: str(r.specifier) for r in listed} == {
+        name: f"=={pins[canonicalize_name(name)]}" for name in direct
+    }
+    assert {requirement.name: requirement.marker for requirement in listed} == direct
     assert [line for line in by_pip["pip"] if line.startswith("-")] == [
         "-c constraints.txt",
         "-e .",
@@ -80,6 +96,7 @@ def test_everything_that_is_imported_is_declared(
     repository: Path, project: dict[str, list[Requirement]], folders: list[str], lists: list[str]
 ) -> None:
     declared = {canonicalize_name(r.name) for name in lists for r in project[name]} | {"facenb"}
+    declared.add("triton")  # optional: imported where it is installed, by facenb/kernels alone
     owners = packages_distributions()
     undeclared = {}
     for path in (path for folder in folders for path in (repository / folder).rglob("*.py")):
