@@ -1,0 +1,117 @@
+"""Niu et al. (2023): discover directions, then disentangle them by a penalty; and its rivals.
+
+One trainer for the paper's five experiments (§4.1):
+
+    SDD  discovery alone (Voynov)                                 cls + 0.25·reg       (Eq. 1)
+    SHP  the Hessian penalty alone, from a random A (Peebles)     penalty              (Eq. 7)
+    HDP  both at once                                             cls + 0.25·reg + 0.5·penalty (8)
+    DTJ  second stage: SDD's A, adjusted by OroJaR alone          penalty
+    DTH  second stage: SDD's A, adjusted by the Hessian penalty   penalty     (the paper's method)
+
+The penalty is one of the directions' coefficients: f(c) = G(z + A·c) around c = shift·e_k, every
+coefficient perturbed. Where paper and public code part, the paper is followed; the code's way is
+`matrix="expm"`, which keeps the second stage exactly orthogonal, and `reduction="mean"`.
+
+The trap of the second stage: where nothing but unit length is asked of A, the penalty is also small
+for directions that hardly change the image, and nothing keeps two of them apart. `history_` has the
+smallest angle between two directions at every step; `angles_moved` tells how far each has turned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from os import PathLike
+
+import torch
+from torch import Tensor
+
+from facenb.directions import Directions
+from facenb.generators import Generator
+from facenb.methods.direction_matrix import smallest_angle
+from facenb.methods.discovery import held_out, random_for
+from facenb.methods.two_stage_configs import CONFIGS, METHODS, Config, load_config
+from facenb.methods.two_stage_training import Training, as_tensors, digest, penalty_of
+
+__all__ = ["CONFIGS", "METHODS", "Config", "DirectionLearner", "held_out_penalty", "load_config"]
+
+
+class DirectionLearner:
+    """Trains one of the five experiments on a generator.
+
+    Attributes:
+        directions_: the m directions, named "SDD 0", "SDD 1", …, with their provenance.
+        history_: name → (steps,) float64: "loss", "smallest_angle" (degrees), and what the method
+            has of "classification", "regression", "accuracy" and "penalty".
+        reconstructor_: of SDD and HDP, in evaluation mode; None otherwise.
+        held_out_: its answers on fresh pairs (`discovery.HeldOut`); None otherwise.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def fit(
+        self,
+        generator: Generator,
+        start: Directions | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        every: int = 250,
+    ) -> DirectionLearner:
+        """Learn, or go on learning where `checkpoint` was left.
+
+        Args:
+            start: stage one's directions, for DTJ and DTH.
+            checkpoint: the file that keeps the state, written every `every` steps and at the end. A
+                run that was killed resumes from it and ends with the same bits as one that was not;
+                a finished one goes on when `steps` is raised.
+
+        Raises:
+            CheckpointError: the checkpoint is of another configuration, generator or start.
+            FacenbError: the loss is no longer finite.
+            ValueError: a start is missing, not wanted, or of another shape or space.
+        """
+        run = Training(self.config, generator, start, checkpoint)
+        run.train(every)
+        config, vectors = self.config, run.matrix.vectors()
+        self.history_ = as_tensors(run.history)
+        self.reconstructor_, self.held_out_ = run.reconstructor, None
+        provenance = {
+            "method": config.method,
+            "generator": generator.name,
+            "config": asdict(config),
+            "torch": torch.__version__,
+            "smallest_angle": smallest_angle(vectors),
+        }
+        if start is not None:
+            provenance["start"] = {"sha256": digest(start.vectors)} | start.provenance
+        if run.reconstructor is not None:
+            run.reconstructor.eval()
+            self.held_out_ = held_out(
+                generator,
+                run.reconstructor,
+                vectors,
+                config.task(),
+                config.held_out_batches,
+                seed=config.seed,
+            )
+            provenance["held_out"] = asdict(self.held_out_)
+        names = tuple(f"{config.method} {i}" for i in range(config.count))
+        self.directions_ = Directions(names, vectors, config.space, provenance=provenance)
+        return self
+
+
+@torch.no_grad()
+def held_out_penalty(
+    config: Config, generator: Generator, vectors: Tensor, batches: int = 32
+) -> Tensor:
+    """The penalty of `config`'s method for directions (m, d) on fresh draws, (batches,) float64.
+
+    The draws depend on the seed alone, so that two sets of directions are compared at the same
+    codes, shifts and perturbations.
+    """
+    matrix, found = vectors.T.to(generator.device), []
+    task = replace(config, count=len(vectors)).task()
+    for i in range(batches):
+        random = random_for(config.seed, "held-out penalty", i)
+        pairs = task.draw(generator, config.batch, random)
+        found.append(penalty_of(config, generator, matrix, pairs, random, not i))
+    return torch.stack(found).double().cpu()

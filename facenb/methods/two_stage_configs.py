@@ -1,0 +1,143 @@
+"""The five experiments of Niu et al. (2023), §4.1, and how each is trained in each profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from facenb.errors import unknown
+from facenb.methods.discovery import Task
+from facenb.penalties import REDUCTIONS, hessian_penalty, orojar
+
+
+@dataclass(frozen=True)
+class Method:
+    """What an experiment trains with; a second stage starts from stage one's A."""
+
+    discovers: bool = False
+    penalty: Callable[..., Tensor] | None = None
+    second_stage: bool = False
+
+
+METHODS = {
+    "SDD": Method(discovers=True),
+    "SHP": Method(penalty=hessian_penalty),
+    "HDP": Method(discovers=True, penalty=hessian_penalty),
+    "DTJ": Method(penalty=orojar, second_stage=True),
+    "DTH": Method(penalty=hessian_penalty, second_stage=True),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """How one experiment is trained; what is left out is the paper's.
+
+    Args:
+        method: "SDD", "SHP", "HDP", "DTJ" or "DTH".
+        steps: of the optimiser (10⁵ in the paper).
+        batch: codes to a step (32 SDD; 18 SHP, DTJ and DTH; 12 HDP).
+        count: m directions (256).
+        space: the latent space that is moved in ("w").
+        matrix: how A is kept in shape, one of `direction_matrix.KINDS`.
+        matrix_rate: Adam's learning rate for A (code: 1e-4, and 0.01 where the penalty is alone).
+        reconstructor: "resnet18" or "lenet", with `reconstructor_width` times its channels, learned
+            at `reconstructor_rate` (1e-4).
+        shift_scale, min_shift: of discovery's shifts and of the penalty's base points (6, 0.5).
+        regression_weight: λ of Eq. 1 and 8 (0.25).
+        penalty_weight: γ of Eq. 8 (0.5); of no consequence where the penalty is alone.
+        draws: k, the penalty's Rademacher vectors (2).
+        epsilon: size of their perturbation (0.1).
+        reduction: of the penalty over the image: "max" (paper, Eq. 4) or "mean" (code).
+        held_out_batches: of 32 pairs each, to measure discovery on when it is done (100).
+        seed: of everything random.
+
+    Raises:
+        UnknownNameError: no such method.
+        ValueError: a size or a rate that is not positive, or an impossible range of shifts.
+    """
+
+    method: str
+    steps: int
+    batch: int
+    count: int = 256
+    space: str = "w"
+    matrix: str = "gram-schmidt"
+    matrix_rate: float = 1e-4
+    reconstructor: str = "resnet18"
+    reconstructor_width: float = 1.0
+    reconstructor_rate: float = 1e-4
+    shift_scale: float = 6.0
+    min_shift: float = 0.5
+    regression_weight: float = 0.25
+    penalty_weight: float = 1.0
+    draws: int = 2
+    epsilon: float = 0.1
+    reduction: str = "max"
+    held_out_batches: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise unknown("method", self.method, METHODS)
+        for field in ("steps", "batch", "matrix_rate", "reconstructor_rate", "held_out_batches"):
+            given = getattr(self, field)
+            if not given > 0:
+                raise ValueError(f"{self.method}: expected {field} > 0, given {given}.")
+        if METHODS[self.method].discovers and self.batch < 2:
+            raise ValueError(
+                f"{self.method}: expected batch ≥ 2, for the reconstructor's batch normalisation, "
+                f"given {self.batch}."
+            )
+        if self.draws < 2 or not self.epsilon > 0 or self.reduction not in REDUCTIONS:
+            raise ValueError(
+                f"{self.method}: expected draws ≥ 2, epsilon > 0 and reduction one of "
+                f"{', '.join(REDUCTIONS)}, given {self.draws}, {self.epsilon}, {self.reduction!r}."
+            )
+        self.task()
+
+    def task(self) -> Task:
+        """The questions of discovery, whose shifts are also where the penalty is measured."""
+        return Task(self.count, self.space, self.shift_scale, self.min_shift)
+
+
+_PAPER = {
+    "SDD": Config("SDD", steps=100_000, batch=32),
+    "SHP": Config("SHP", steps=100_000, batch=18, matrix_rate=0.01),
+    "HDP": Config("HDP", steps=100_000, batch=12, penalty_weight=0.5),
+    "DTJ": Config("DTJ", steps=100_000, batch=18, matrix="free", matrix_rate=0.01),
+    "DTH": Config("DTH", steps=100_000, batch=18, matrix="free", matrix_rate=0.01),
+}
+
+
+def _scaled(steps: dict[str, int], **changes: object) -> dict[str, Config]:
+    """The paper's configurations at other sizes; discovery learns A faster, as it has less time."""
+    configs = {}
+    for name, config in _PAPER.items():
+        rates = {"matrix_rate": 1e-3, "reconstructor_rate": 1e-3} if METHODS[name].discovers else {}
+        configs[name] = replace(config, steps=steps[name], space="z", **rates, **changes)
+    return configs
+
+
+# fmt: off
+CONFIGS = {
+    "smoke": _scaled({"SDD": 12, "SHP": 6, "HDP": 6, "DTJ": 6, "DTH": 6}, count=8,
+                     reconstructor_width=0.125, held_out_batches=2),
+    "laptop": _scaled({"SDD": 3000, "SHP": 300, "HDP": 3000, "DTJ": 300, "DTH": 300}, count=32,
+                      reconstructor_width=0.25, held_out_batches=32),
+    "paper": _PAPER,
+}
+# fmt: on
+
+
+def load_config(method: str, profile: str = "laptop", **changes: object) -> Config:
+    """The configuration of `method` in `profile`, with `changes` to its fields.
+
+    UnknownNameError lists the profiles or the methods that there are.
+    """
+    if profile not in CONFIGS:
+        raise unknown("profile", profile, CONFIGS)
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    return replace(CONFIGS[profile][method], **changes)
