@@ -283,6 +283,8 @@ def test_bad_input_says_what_was_given_and_what_is_allowed():
         GANSpace(2).fit(data(n=4), data(n=5))
     with pytest.raises(ValueError, match=r"\(B, 12\) and \(B, 0\), given \(500, 11\)"):
         StreamingPCA().update(data()).update(data(d=11))
+    with pytest.raises(ValueError, match=r"expected 1 to 0 \(0 dimensions, 0 samples\), given 1"):
+        StreamingPCA().solve(1)
     with pytest.raises(ValueError, match=r"floating rows \(B, D\)"):
         StreamingPCA().update(torch.zeros(3, 4, 5))
 

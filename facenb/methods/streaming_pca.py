@@ -14,7 +14,8 @@ from torch import Tensor
 
 from facenb.errors import check_finite
 
-MAX_BYTES = 4 * 2**30  # what the second moments may take: 23,170 dimensions as a covariance
+# What the second moments may take: 23,170 dimensions as a covariance. Solving takes three times it.
+MAX_BYTES = 4 * 2**30
 _FLOOR = 1e-12  # a variance below this share of the first is rounding, not a component
 _DENSE = 1024  # up to this size every eigenvector is computed; beyond, only those asked for
 
@@ -67,6 +68,7 @@ class StreamingPCA:
                 f"StreamingPCA: expected rows and targets of shapes (B, {self._mean.numel()}) and "
                 f"(B, {self._target_mean.numel()}), given {given[0]} and {given[1]}."
             )
+        rows, targets = (t.detach().to(self._mean.device) for t in (rows, targets))
         shift = (self.n * len(rows) / (self.n + len(rows))) ** 0.5
         centred, mean = self._centre(rows, self._mean, shift)
         centred_targets, target_mean = self._centre(targets, self._target_mean, shift)
@@ -77,7 +79,7 @@ class StreamingPCA:
         if self._kept is None:
             _add_upper(self._scatter, centred.T, centred)
         else:
-            self._kept.append(rows.detach().clone())
+            self._kept.append(rows.clone())
         return self
 
     def solve(self, k: int) -> PrincipalComponents:
@@ -86,11 +88,11 @@ class StreamingPCA:
         Raises:
             ValueError: more components than dimensions, than rows allow, or than the rank.
         """
-        most = min(self.n - 1, self._mean.numel())
+        d = self._mean.numel() if self.n else 0
+        most = max(0, min(self.n - 1, d))
         if not 1 <= k <= most:
             raise ValueError(
-                f"components: expected 1 to {most} ({self._mean.numel()} dimensions, {self.n} "
-                f"samples), given {k}."
+                f"components: expected 1 to {most} ({d} dimensions, {self.n} samples), given {k}."
             )
         if self._kept is None:
             values, vectors = _top(self._scatter, k)
@@ -152,7 +154,6 @@ class StreamingPCA:
 
     def _centre(self, rows: Tensor, mean: Tensor, shift: float) -> tuple[Tensor, Tensor]:
         """Rows about their own mean with the shift of the means as one more; the new mean."""
-        rows = rows.detach().to(mean.device)
         batch_mean = rows.mean(dim=0, dtype=torch.float64)
         if not batch_mean.isfinite().all():  # cheaper than a look at every entry
             check_finite(rows, "samples")
@@ -179,7 +180,8 @@ def _add_upper(total: Tensor, left: Tensor, right: Tensor) -> None:
 def _top(upper: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k highest eigenvalues (k,) and eigenvectors (D, k), from the upper triangle."""
     if len(upper) > _DENSE and 10 * k < len(upper):
-        full = upper.triu() + upper.triu(1).T
+        full = upper.triu()
+        full += upper.triu(1).T
         random = torch.Generator().manual_seed(0)
         start = torch.randn(len(full), k + 8, generator=random, dtype=torch.float64).to(full.device)
         values, vectors = torch.lobpcg(full, X=start, niter=200, tol=1e-13)
