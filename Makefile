@@ -8,6 +8,9 @@ SEED := 0
 DEVICE := cpu
 GENERATOR := digiface-dcgan-64
 
+# Threads that wait by spinning slow each other down several times where anything else runs.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.facenb-installed
 .DEFAULT_GOAL := help
