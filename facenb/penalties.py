@@ -210,16 +210,23 @@ def _derivative(
     f: Callable[..., Outputs], x: Tensor, direction: Tensor, context: Sequence[Tensor]
 ) -> list[Tensor]:
     """J·direction for each activation of f."""
-    _, slopes = jvp(lambda point: tuple(listed(f(point, *context), len(x))), (x,), (direction,))
-    return list(slopes)
+
+    def listed_f(point: Tensor) -> list[Tensor]:
+        return listed(f(point, *context), len(x))
+
+    # an expanded x shares memory between rows, which forward mode cannot write tangents beside
+    return jvp(listed_f, (x.contiguous(),), (direction,))[1]
 
 
 def _second_derivative(
     f: Callable[..., Outputs], x: Tensor, one: Tensor, other: Tensor, context: Sequence[Tensor]
 ) -> list[Tensor]:
     """oneᵀ·H·other for each output element of each activation of f."""
-    _, curvatures = jvp(lambda point: tuple(_derivative(f, point, one, context)), (x,), (other,))
-    return list(curvatures)
+
+    def slope(point: Tensor) -> list[Tensor]:
+        return _derivative(f, point, one, context)
+
+    return jvp(slope, (x.contiguous(),), (other,))[1]
 
 
 def _basis(x: Tensor) -> Tensor:
