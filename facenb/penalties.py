@@ -73,6 +73,10 @@ def hessian_penalty(
     sum of functions of one input each has s_j = Σ_i g_i(x_i + ε) + g_i(x_i − ε) whatever the signs
     in v_j: its penalty is 0 for every draw and every ε, beyond rounding.
 
+    The bias of a smooth f is of order ε². A kink (ReLU) within reach of the step counts with the
+    change of its slope over ε, while the exact Hessian passes it by: on a ReLU network the estimate
+    grows as ε shrinks, and ε says at what distance the inputs are to act independently.
+
     Args:
         f: see the module; deterministic, each row on its own.
         x: (N, …) floating.
@@ -84,7 +88,8 @@ def hessian_penalty(
         chunk: points that go through f at a time; all 2kN by default. Enough to bound memory where
             no gradient is wanted, and on a CPU faster when a piece fits the cache.
         recompute: drop a piece's activations and compute them again in the backward pass: memory
-            as of one piece, for one more forward pass.
+            as of one piece, for one more forward pass (and, once, the 150 MiB of torch's own
+            machinery for that).
         check_deterministic: run f once more, without gradients, on one point alone. On by default:
             it costs one row of 2kN, and what it finds (dropout or batch normalisation in training
             mode, fresh noise) enters the penalty multiplied by 1/ε⁴ and looks like a signal.

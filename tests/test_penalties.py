@@ -157,6 +157,19 @@ def test_the_bias_of_a_finite_step_on_a_quartic():
     assert torch.allclose(hessian_penalty_limit(quartic, z, seed=seed), 2 * slope.square())
 
 
+def test_a_kink_counts_with_the_inverse_of_the_step():
+    z = torch.tensor([[0.4, -0.4]], dtype=torch.float64)
+
+    def kinked(p: Tensor) -> Tensor:
+        return p.sum(dim=1).relu()
+
+    assert float(exact_hessian_penalty(kinked, z)) == 0
+    seed = next(s for s in range(20) if float(hessian_penalty(product, z, seed=s)) > 1)
+    for epsilon in (0.1, 0.01):  # relu(2ε) / ε² along (1, 1), and 0 along (1, −1)
+        value = hessian_penalty(kinked, z, epsilon=epsilon, seed=seed)
+        assert float(value) == pytest.approx((2 / epsilon) ** 2 / 2)
+
+
 def test_exact_values_against_reverse_mode():
     f, x = network(), normal(3, 5)
     hessian = torch.stack(
