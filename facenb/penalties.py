@@ -1,8 +1,8 @@
 """Penalties on how a function's inputs act together: the Hessian penalty and OroJaR.
 
-The Hessian penalty (Peebles et al., 2020, Eq. 3–6; Niu et al., 2023, Eq. 2–7) is zero when no input
-changes what another does to any output; OroJaR (Wei et al., 2021) is zero when the inputs change
-the output in orthogonal ways. Of the whole Hessian or Jacobian they take the off-diagonal part:
+The Hessian penalty (Peebles et al., 2020; Niu et al., 2023, Eq. 2–7) is zero when no input changes
+what another does to any output; OroJaR (Wei et al., 2021) is zero when the inputs change the output
+in orthogonal ways. Of the whole Hessian or Jacobian they take the off-diagonal part:
 
     Hessian penalty   2 Σ_{i≠j} H_ij²           for each output element
     OroJaR            2 Σ_{i≠j} (JᵀJ)_ij²       for each sample
@@ -29,7 +29,6 @@ second differences divide that rounding by ε².
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
@@ -37,9 +36,16 @@ import torch
 from torch import Tensor
 from torch.func import jvp
 
-from facenb.errors import check_finite, unknown
+from facenb.errors import unknown
 from facenb.kernels import over_outputs, variance, variance_over_draws
-from facenb.pointwise import Outputs, check_values, evaluate, listed
+from facenb.pointwise import (
+    Outputs,
+    check_arguments,
+    check_values,
+    evaluate,
+    listed,
+    rademacher,
+)
 
 REDUCTIONS = ("max", "mean")
 
@@ -98,7 +104,7 @@ def hessian_penalty(
         TypeError, ValueError, UnknownNameError: an argument out of its range; f that is not
             deterministic or returns another number of rows; NaN or infinity in x or from f.
     """
-    _check(x, k, epsilon, chunk)
+    check_arguments(x, k, epsilon, chunk)
     _check_reduction(reduction)
     steps = epsilon * rademacher(k, x, seed)
     points = torch.cat([x + steps, x - steps])  # (2k, N, …)
@@ -128,7 +134,7 @@ def orojar(
     that there is one number a sample and nothing to reduce within it. f(x) does not cancel in a
     squared length: k + 1 points. Arguments and errors as for `hessian_penalty`.
     """
-    _check(x, k, epsilon, chunk)
+    check_arguments(x, k, epsilon, chunk)
     points = torch.cat([x[None], x + epsilon * rademacher(k, x, seed)])  # (1 + k, N, …)
     outputs = evaluate(f, points, context, chunk, recompute, check_deterministic)
     variances = []
@@ -148,7 +154,7 @@ def hessian_penalty_limit(
     seed: int | torch.Generator | None = None,
 ) -> Tensor:
     """What `hessian_penalty` with the same seed tends to as ε → 0: vᵀHv exactly, by jvp of jvp."""
-    _check(x, k, 1.0, None)
+    check_arguments(x, k, 1.0, None)
     _check_reduction(reduction)
     draws = [_second_derivative(f, x, v, v, context) for v in rademacher(k, x, seed)]
     outputs = [torch.stack(values) for values in zip(*draws, strict=True)]  # (k, N, …) each
@@ -171,7 +177,7 @@ def exact_hessian_penalty(
     Forward-mode derivatives, one pair of the d inputs at a time: d (d − 1) / 2 evaluations of
     about four times the cost of f, and the memory of one. For small d.
     """
-    _check(x, 2, 1.0, None)
+    check_arguments(x, 2, 1.0, None)
     _check_reduction(reduction)
     squares: list[Tensor] = []
     for one, other in combinations(_basis(x), 2):
@@ -186,7 +192,7 @@ def exact_hessian_penalty(
 
 def exact_orojar(f: Callable[..., Outputs], x: Tensor, *, context: Sequence[Tensor] = ()) -> Tensor:
     """2 Σ_{i≠j} (JᵀJ)_ij² of each sample, and the mean over the batch; d forward derivatives."""
-    _check(x, 2, 1.0, None)
+    check_arguments(x, 2, 1.0, None)
     columns = [_derivative(f, x, direction, context) for direction in _basis(x)]
     penalties = []
     outputs = [torch.stack(values) for values in zip(*columns, strict=True)]  # (d, N, …) each
@@ -196,19 +202,6 @@ def exact_orojar(f: Callable[..., Outputs], x: Tensor, *, context: Sequence[Tens
         diagonal = products.diagonal(dim1=1, dim2=2).square().sum(dim=1)
         penalties.append(2 * (products.square().sum(dim=(1, 2)) - diagonal))
     return _checked(_total(penalties), outputs, "exact_orojar")
-
-
-def rademacher(k: int, x: Tensor, seed: int | torch.Generator | None = None) -> Tensor:
-    """k directions for each row of x, (k, *x.shape), entries ±1; the same on every device."""
-    if isinstance(seed, int):
-        seed = torch.Generator().manual_seed(seed)
-    elif seed is not None and not isinstance(seed, torch.Generator):
-        raise TypeError(
-            f"seed: expected an int, a torch.Generator or None, given {type(seed).__name__}."
-        )
-    device = seed.device if seed else "cpu"
-    bits = torch.randint(2, (k, *x.shape), generator=seed, device=device)
-    return (2 * bits - 1).to(x)
 
 
 def _derivative(
@@ -262,21 +255,6 @@ def _checked(penalty: Tensor, values: Sequence[Tensor], name: str) -> Tensor:
             f"values of f, too large for {penalty.dtype}. Scale f down, or use float64."
         )
     return penalty
-
-
-def _check(x: Tensor, k: int, epsilon: float, chunk: int | None) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        given = getattr(x, "dtype", type(x).__name__)
-        raise TypeError(f"x: expected a floating torch.Tensor (N, …), given {given}.")
-    if x.ndim < 2 or 0 in x.shape:
-        raise ValueError(f"x: expected shape (N, …) with N ≥ 1 samples, given {tuple(x.shape)}.")
-    check_finite(x, "x")
-    if not isinstance(k, int) or k < 2:
-        raise ValueError(f"k: expected an int ≥ 2, as a variance needs two draws; given {k}.")
-    if not (math.isfinite(epsilon) and epsilon > 0):
-        raise ValueError(f"epsilon: expected a number > 0 (0.1 in the papers), given {epsilon}.")
-    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
-        raise ValueError(f"chunk: expected an int ≥ 1 or None for one batch, given {chunk}.")
 
 
 def _check_reduction(reduction: str) -> None:

@@ -6,6 +6,7 @@ context that belong to the same samples. It returns a tensor (B, …), or a list
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -60,6 +61,19 @@ def evaluate(
     return outputs
 
 
+def rademacher(k: int, x: Tensor, seed: int | torch.Generator | None = None) -> Tensor:
+    """k directions for each row of x, (k, *x.shape), entries ±1; the same on every device."""
+    if isinstance(seed, int):
+        seed = torch.Generator().manual_seed(seed)
+    elif seed is not None and not isinstance(seed, torch.Generator):
+        raise TypeError(
+            f"seed: expected an int, a torch.Generator or None, given {type(seed).__name__}."
+        )
+    device = seed.device if seed else "cpu"
+    bits = torch.randint(2, (k, *x.shape), generator=seed, device=device)
+    return (2 * bits - 1).to(x)
+
+
 def listed(values: Outputs, rows: int) -> list[Tensor]:
     """What f returned for `rows` points, as a list of tensors with that many rows each."""
     found = list(values) if isinstance(values, (list, tuple)) else [values]
@@ -78,6 +92,22 @@ def listed(values: Outputs, rows: int) -> list[Tensor]:
     if not found:
         raise ValueError("f: expected a tensor or a list of tensors, given an empty list.")
     return found
+
+
+def check_arguments(x: Tensor, k: int, epsilon: float, chunk: int | None) -> None:
+    """TypeError or ValueError unless x is (N, …), finite, and the numbers are in their ranges."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        given = getattr(x, "dtype", type(x).__name__)
+        raise TypeError(f"x: expected a floating torch.Tensor (N, …), given {given}.")
+    if x.ndim < 2 or 0 in x.shape:
+        raise ValueError(f"x: expected shape (N, …) with N ≥ 1 samples, given {tuple(x.shape)}.")
+    check_finite(x, "x")
+    if not isinstance(k, int) or k < 2:
+        raise ValueError(f"k: expected an int ≥ 2, as a variance needs two draws; given {k}.")
+    if not (math.isfinite(epsilon) and epsilon > 0):
+        raise ValueError(f"epsilon: expected a number > 0 (0.1 in the papers), given {epsilon}.")
+    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+        raise ValueError(f"chunk: expected an int ≥ 1 or None for one batch, given {chunk}.")
 
 
 def check_values(values: Sequence[Tensor], what: str) -> None:

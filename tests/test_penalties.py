@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from facenb.bench_penalties import plain_step, step
 from facenb.errors import UnknownNameError
 from facenb.penalties import (
     exact_hessian_penalty,
@@ -374,3 +375,9 @@ def test_on_the_embedded_generator_an_image_is_an_output():
     truth = exact_orojar(images, zero, context=(codes,))
     estimates = [orojar(images, zero, 8, 0.01, context=(codes,), seed=s) for s in range(12)]
     assert float(sum(estimates) / 12) == pytest.approx(float(truth), rel=0.35)
+
+
+@pytest.mark.parametrize("reduction", ["max", "mean"])
+def test_the_bench_compares_two_ways_to_the_same_gradient(reduction: str):
+    ours, plain = step(reduction=reduction)(), plain_step(reduction=reduction)()
+    assert float((ours - plain).norm() / plain.norm()) < 1e-4
