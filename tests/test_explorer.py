@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -19,6 +20,7 @@ from facenb.directions import Directions
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
 from facenb.explorer import EditState, Explorer
 from facenb.explorer import explorer as explorer_module
+from facenb.explorer.latest import SCORES
 from facenb.explorer.state import History, parse_face
 from facenb.generators import Generator
 from facenb.latents import Latents
@@ -320,6 +322,16 @@ def test_an_error_while_drawing_is_shown_and_the_next_state_draws(make, directio
         explorer.render()
     explorer.reset()
     assert (pixels(explorer.image) == pixels(explorer.original)).all()
+
+
+def test_scores_use_one_core_and_leave_other_threads_alone():
+    def cores() -> int:
+        with ThreadPoolExecutor(1) as later:
+            return later.submit(torch.get_num_threads).result()
+
+    before = torch.get_num_threads(), cores()
+    assert SCORES.submit(torch.get_num_threads).result() == 1
+    assert (torch.get_num_threads(), cores()) == before
 
 
 # --- scores and strip

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facenb.explorer.latest import SCORES, event_loop_runs, submit
+from facenb.explorer.latest import SAVING, event_loop_runs, submit
 from facenb.explorer.state import History, parse_face
 from facenb.explorer.view import View
 
@@ -118,6 +118,6 @@ class Controls:
         self._view.enable(False)
         self._view.say("Saving …")
         if event_loop_runs():
-            submit(SCORES, run)
+            submit(SAVING, run)
         else:
             run()
