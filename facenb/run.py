@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEVICES = ("cpu", "cuda", "mps")
 _KERNEL = "facenb-run"
 _KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -148,6 +149,7 @@ def _own_kernel(folder: Path, figures: Path) -> Iterator[None]:
 def clean(notebook: NotebookNode, root: Path = ROOT) -> NotebookNode:
     """Strip what belongs to this machine and this moment; durations and parameters stay."""
     notebook.metadata.kernelspec = dict(_KERNELSPEC)
+    notebook.metadata.pop("widgets", None)  # a dead copy would hide the picture that stands for it
     run = notebook.metadata.get("papermill", {})
     for key in ("input_path", "output_path", "start_time", "end_time", "environment_variables"):
         run.pop(key, None)
@@ -157,6 +159,7 @@ def clean(notebook: NotebookNode, root: Path = ROOT) -> NotebookNode:
         for key in ("start_time", "end_time"):
             cell.metadata.get("papermill", {}).pop(key, None)
         for output in cell.get("outputs", ()):
+            output.get("data", {}).pop(_WIDGET, None)
             for holder in (output, output.get("data", {})):
                 for key, value in holder.items():
                     if key in ("text", "evalue", "traceback", "text/plain", "text/html"):
