@@ -7,17 +7,15 @@ al. (2023): batch 18, k = 2, ε = 0.1, one coefficient of a batch set, gradient 
 
 from __future__ import annotations
 
-import re
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from facenb import load_generator
+from facenb.bench import peak_mebibytes, plain_dcgan, seconds
 from facenb.latents import Latents
 from facenb.penalties import hessian_penalty, rademacher
 
@@ -27,9 +25,6 @@ CHUNK = 36  # of 72 points: what a piece writes in one layer still lies in the c
 
 def bench_hessian_penalty(device: str = "cpu", rounds: int = 9) -> dict[str, str]:
     """Ratios of time and of memory, forward and backward, for either reduction."""
-    # Imported here, since facenb.bench imports this module.
-    from facenb.bench import seconds
-
     rows = {}
     name = f"Hessian penalty, batch {BATCH}, k = {DRAWS}, {device}"
     for reduction in ("mean", "max"):
@@ -75,8 +70,6 @@ def step(device: str = "cpu", reduction: str = "mean") -> Callable[[], Tensor]:
 
 def plain_step(device: str = "cpu", reduction: str = "mean") -> Callable[[], Tensor]:
     """The same step by the plain formula, with the gradients of the network's parameters too."""
-    from facenb.bench import plain_dcgan
-
     network = plain_dcgan().to(device)
     directions, coefficients, z = _problem(device)
 
@@ -99,7 +92,7 @@ def plain_step(device: str = "cpu", reduction: str = "mean") -> Callable[[], Ten
 def peak_memory(way: str, device: str = "cpu") -> float:
     """MiB that two steps take beyond what the process held before them, in a process of its own."""
     program = (
-        f"from facenb.bench_penalties import _report_memory; _report_memory({way!r}, {device!r})"
+        f"from facenb.bench.penalties import _report_memory; _report_memory({way!r}, {device!r})"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
@@ -116,18 +109,10 @@ def _report_memory(way: str, device: str) -> None:
             run()
         print((torch.cuda.max_memory_allocated() - held) / 2**20)
         return
-    held = _peak()
+    held = peak_mebibytes()
     for _ in range(2):
         run()
-    print(_peak() - held)
-
-
-def _peak() -> float:
-    """MiB that this process has held at most."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux counts what the parent held into a child's ru_maxrss
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS, in bytes
+    print(peak_mebibytes() - held)
 
 
 def _problem(device: str) -> tuple[nn.Parameter, Tensor, Tensor]:

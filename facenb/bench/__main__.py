@@ -7,59 +7,25 @@ its own, which takes some minutes.
 
 from __future__ import annotations
 
-import itertools
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from statistics import median
 
 import pandas as pd
 import torch
-from torch import nn
 
 from facenb import load_directions, load_generator, load_scorers
-from facenb.assets import asset_path
+from facenb.bench import peak_mebibytes, plain_dcgan, seconds
+from facenb.bench.pca import bench_streaming_pca
+from facenb.bench.penalties import bench_hessian_penalty
 from facenb.explorer import bench as explorer_bench
 from facenb.figures import FigureFolder
 from facenb.sampling import sample_scored
 
-ROUNDS = 15
 SAMPLED = 20_000
-
-
-def plain_dcgan() -> nn.Sequential:
-    """The embedded generator as its package defines it: separate batch normalisation, no freezing.
-
-    Takes codes (N, 100, 1, 1).
-    """
-    path = asset_path("digiface-dcgan-64/weights.tar")
-    state = torch.load(path, map_location="cpu", weights_only=True)["netG_state_dict"]
-    layers: list[nn.Module] = []
-    for i, (n_in, n_out) in enumerate(itertools.pairwise([100, 512, 256, 128, 64, 3])):
-        layers.append(nn.ConvTranspose2d(n_in, n_out, 4, 1 + (i > 0), int(i > 0), bias=False))
-        layers += [nn.BatchNorm2d(n_out), nn.ReLU(True)] if i < 4 else [nn.Tanh()]
-    network = nn.Sequential(*layers)
-    network.load_state_dict(
-        {key.removeprefix("module.").removeprefix("main."): value for key, value in state.items()}
-    )
-    return network.eval()
-
-
-def seconds(*ways: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
-    """Median wall time of each way, after one warm-up, taking turns."""
-    times: list[list[float]] = [[] for _ in ways]
-    for turn in range(rounds + 1):
-        for way, spent in zip(ways, times, strict=True):
-            start = time.perf_counter()
-            way()
-            if turn:
-                spent.append(time.perf_counter() - start)
-    return [median(spent) for spent in times]
 
 
 def bench_generator() -> dict[str, str]:
@@ -96,9 +62,9 @@ def bench_sampling() -> dict[str, str]:
     """Peak memory and speed of scoring many samples, in a process and a cache of its own."""
     with tempfile.TemporaryDirectory() as steps:
         program = (
-            "import facenb.bench, facenb.cache, pathlib;"
+            "import facenb.bench.__main__ as bench, facenb.cache, pathlib;"
             f"facenb.cache.cache_dir = lambda: pathlib.Path({steps!r});"
-            "facenb.bench.sample_and_report()"
+            "bench.sample_and_report()"
         )
         done = subprocess.run(
             [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
@@ -114,15 +80,13 @@ def sample_and_report() -> None:
     """Sample, then print this process's peak memory in GiB and the seconds it took."""
     start = time.perf_counter()
     sample_scored(load_generator(), load_scorers(), SAMPLED, seed=1)
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
-    print(peak, time.perf_counter() - start)
+    print(peak_mebibytes() / 1024, time.perf_counter() - start)
 
 
 def main() -> None:
     """Run everything and write the table."""
     rows: dict[str, str] = {}
-    for bench in (bench_generator, bench_scorers, bench_explorer, bench_sampling):
+    for bench in BENCHES:
         print(f"{bench.__name__} …", flush=True)
         rows |= bench()
     machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
@@ -131,6 +95,15 @@ def main() -> None:
     folder.table(table, "bench", f"Measured on {machine}")
     print(table.to_string())
 
+
+BENCHES = (
+    bench_generator,
+    bench_scorers,
+    bench_explorer,
+    bench_hessian_penalty,
+    bench_streaming_pca,
+    bench_sampling,
+)
 
 if __name__ == "__main__":
     main()
