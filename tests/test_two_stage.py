@@ -209,7 +209,8 @@ def test_it_stops_at_a_nan_and_names_the_step_and_the_checkpoint(tmp_path):
 def test_a_generator_with_noise_of_its_own_is_refused():
     class Noisy(Quadratic):
         def _synthesize(self, latents: Latents) -> Tensor:
-            return super()._synthesize(latents) + torch.rand(len(latents), 1, 1, 1)
+            images = super()._synthesize(latents)
+            return images + torch.randn_like(images)
 
     with pytest.raises(FacenbError, match="deterministic"):
         fitted("DTH", Noisy())
