@@ -19,6 +19,7 @@ import torch
 
 from facenb import load_directions, load_generator, load_scorers
 from facenb.bench import peak_mebibytes, plain_dcgan, seconds
+from facenb.bench.discovery import bench_discovery
 from facenb.bench.pca import bench_streaming_pca
 from facenb.bench.penalties import bench_hessian_penalty
 from facenb.explorer import bench as explorer_bench
@@ -102,6 +103,7 @@ BENCHES = (
     bench_explorer,
     bench_hessian_penalty,
     bench_streaming_pca,
+    bench_discovery,
     bench_sampling,
 )
 
