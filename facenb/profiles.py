@@ -17,6 +17,9 @@ class Profile:
         fresh: unseen samples, to test what was learned and to pick faces from.
         edited: how many of those an edit is measured on.
         rows: faces shown in a strip.
+        activations: samples that principal components are taken of (GANSpace).
+        paths: samples that every direction of a set is traversed on (200 in Niu et al.).
+        path_steps: pictures along each of those paths.
         bootstrap: draws for an interval.
     """
 
@@ -26,6 +29,9 @@ class Profile:
     fresh: int
     edited: int
     rows: int
+    activations: int
+    paths: int
+    path_steps: int
     bootstrap: int
 
 
@@ -33,12 +39,13 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("smoke", samples=512, confident=0.1, fresh=64, edited=16, rows=3, bootstrap=100),
+        Profile("smoke", samples=512, confident=0.1, fresh=64, edited=16, rows=3,
+                activations=256, paths=2, path_steps=3, bootstrap=100),
         # 1,600 confident samples a side for 100 dimensions: the paper's 10,000 for 512, scaled
         Profile("laptop", samples=16_000, confident=0.1, fresh=512, edited=128, rows=5,
-                bootstrap=1000),
+                activations=2_000, paths=16, path_steps=5, bootstrap=1000),
         Profile("paper", samples=500_000, confident=0.02, fresh=4_000, edited=500, rows=5,
-                bootstrap=1000),
+                activations=100_000, paths=200, path_steps=21, bootstrap=1000),
     )
 }
 # fmt: on

@@ -137,7 +137,7 @@ def _scaled(steps: dict[str, int], **changes: object) -> dict[str, Config]:
 CONFIGS = {
     "smoke": _scaled({"SDD": 12, "SHP": 6, "HDP": 6, "DTJ": 6, "DTH": 6}, count=8,
                      reconstructor_width=0.125, held_out_batches=2),
-    "laptop": _scaled({"SDD": 1500, "SHP": 300, "HDP": 1500, "DTJ": 300, "DTH": 300}, count=32,
+    "laptop": _scaled({"SDD": 1500, "SHP": 300, "HDP": 3000, "DTJ": 300, "DTH": 300}, count=32,
                       reconstructor_width=0.25, held_out_batches=32),
     "paper": _PAPER,
 }

@@ -1,0 +1,96 @@
+"""Train the directions of Niu et al. (2023) and keep them: `python -m facenb.train_directions`.
+
+SDD, SHP, HDP, DTJ and DTH in one profile, in that order. What is learned ships with the package:
+`load_directions("dth")`, and `load_histories()` for the curves. Killed work goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from facenb.assets import cache_dir
+from facenb.data import data_path
+from facenb.directions import Directions
+from facenb.errors import FacenbError, unknown
+from facenb.files import atomic_write
+from facenb.generators import Generator, load_generator
+from facenb.methods.two_stage import METHODS, DirectionLearner, load_config
+
+_FOLDER = data_path("__init__.py").parent
+
+
+def train_all(
+    generator: Generator, profile: str, seed: int = 0, methods: Sequence[str] = tuple(METHODS)
+) -> dict[str, DirectionLearner]:
+    """Every experiment of `methods`, the second stages from SDD's directions.
+
+    Each keeps its checkpoint in the cache, so that what was trained before is not trained again.
+    """
+    learned: dict[str, DirectionLearner] = {}
+    for method in methods:
+        start = None
+        if METHODS[method].second_stage:
+            if "SDD" not in learned:
+                raise FacenbError(f"{method} starts from SDD's directions: train SDD with it.")
+            start = learned["SDD"].directions_
+        config = load_config(method, profile, seed=seed)
+        name = f"{method.lower()}_{generator.name}_{profile}_{seed}.safetensors"
+        checkpoint = cache_dir() / "training" / name
+        learned[method] = DirectionLearner(config).fit(generator, start, checkpoint)
+    return learned
+
+
+def load_histories(generator: str = "digiface-dcgan-64") -> dict[str, dict[str, Tensor]]:
+    """Training curves of the shipped directions: method → name → (steps,)."""
+    curves: dict[str, dict[str, Tensor]] = {}
+    for key, values in load_file(data_path(f"histories_{generator}.safetensors")).items():
+        method, _, name = key.partition("/")
+        curves.setdefault(method, {})[name] = values
+    return curves
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m facenb.train_directions")
+    parser.add_argument("methods", nargs="*", help=f"all by default: {', '.join(METHODS)}")
+    parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args(arguments)
+    for method in options.methods:
+        if method not in METHODS:
+            raise unknown("method", method, METHODS)
+    generator = load_generator(device=options.device)
+    learned = train_all(generator, options.profile, options.seed, options.methods or tuple(METHODS))
+    if set(learned) != set(METHODS):
+        print("The checkpoints are kept; run without names to write what ships.")
+        return
+    facts = {"profile": options.profile, "seed": options.seed, "hardware": generator.device.type}
+    for method, learner in learned.items():
+        found = learner.directions_
+        named = Directions(
+            found.names, found.vectors, found.space, provenance=found.provenance | facts
+        )
+        named.save(_FOLDER / f"{method.lower()}_{generator.name}.safetensors")
+        print(method, learner.held_out_ or "", flush=True)
+    histories = {
+        f"{method}/{name}": values.float()
+        for method, learner in learned.items()
+        for name, values in learner.history_.items()
+    }
+    atomic_write(
+        _FOLDER / f"histories_{generator.name}.safetensors", save(histories, facts_text(facts))
+    )
+
+
+def facts_text(facts: dict[str, object]) -> dict[str, str]:
+    """Metadata of a safetensors file is text."""
+    return {key: str(value) for key, value in facts.items()}
+
+
+if __name__ == "__main__":
+    main()
