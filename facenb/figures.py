@@ -117,7 +117,12 @@ def image_grid(
             top, left = row * (height + gap), column * (width + gap)
             mosaic[top : top + height, left : left + width] = pixels[row, column]
 
-    figure, axes = plt.subplots(figsize=(cell * columns, cell * rows), layout="constrained")
+    # room for the words beside the pictures, or the layout would shrink the pictures for it
+    beside = 0.085 * max((len(label) for label in row_labels), default=0)
+    above = 0.17 * max((label.count("\n") + 1 for label in column_labels), default=0)
+    above += 0.3 * bool(title)
+    size = (cell * columns + beside, cell * rows + above)
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
     axes.imshow(mosaic, interpolation="lanczos", aspect="equal")
     axes.set_yticks([r * (height + gap) + height / 2 for r in range(len(row_labels))], row_labels)
     ticks = [c * (width + gap) + width / 2 for c in range(len(column_labels))]

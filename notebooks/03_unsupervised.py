@@ -1,0 +1,255 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+
+# %% [markdown]
+# # 03 · Directions without labels: GANSpace, SeFa, and discovery
+#
+# | | |
+# |---|---|
+# | **Papers** | Härkönen et al., *GANSpace* (NeurIPS 2020); Shen, Zhou, *SeFa* (CVPR 2021); Voynov, Babenko, *Unsupervised Discovery of Interpretable Directions* (ICML 2020). All four papers of this project compare with some of them |
+# | **Regenerates** | explained variance, strips of the top directions of each method, how the methods agree, discovery's accuracy curve, automatic names |
+# | **You need** | notebook 01 |
+# | **Run time** | two minutes in the laptop profile, seconds when cached; discovery's training (half an hour on two cores) is not repeated, its directions ship with the package |
+
+# %% tags=["parameters"]
+profile = "laptop"
+seed = 0
+generator = "digiface-dcgan-64"
+device = "cpu"
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+import torch
+
+import facenb
+from facenb.figures import FigureFolder, image_grid, strip_images
+from facenb.methods.ganspace import GANSpace
+from facenb.methods.sefa import SeFa
+from facenb.naming import name_directions, path_correlations, path_responses
+from facenb.profiles import load_profile
+from facenb.sampling import score_edits
+from facenb.train_directions import load_histories, train_all
+
+sizes = load_profile(profile)
+G = facenb.load_generator(generator, device)
+scorers = facenb.load_scorers(device=device)
+folder = FigureFolder(
+    "03_unsupervised", profile=profile, seed=seed, generator=generator, device=device
+)
+
+# %% [markdown]
+# ## Question
+#
+# InterFaceGAN needs a scorer for every attribute before it can find a direction. What can be found in a
+# generator when nobody says what to look for?
+#
+# ## What the papers say
+#
+# - **GANSpace**: sample, take the principal components of what an early layer computes, carry them back to
+#   the latent space by regression. The largest components are the interesting edits.
+# - **SeFa**: no samples at all. The first layer is $y = Az + b$; the directions that change $y$ most are the
+#   eigenvectors of $A^\top A$ with the largest eigenvalues.
+# - **Discovery** (SDD in notebook 05): learn $m$ directions together with a network that sees two pictures
+#   and must say along which direction they differ, and by how much. Directions that can be told apart
+#   must do different things.
+#
+# ## What the code says
+#
+# | | text | public code | here |
+# |---|---|---|---|
+# | GANSpace, PCA | incremental | scikit-learn's `IncrementalPCA`, which drops small components on the way | exact, in one pass: merged covariances; faster as well (`make bench`) |
+# | GANSpace, regression | least squares | on separate samples, no intercept | on the same pass, centred |
+# | SeFa, eigenvectors | by largest eigenvalue | `np.linalg.eig`, whose order is arbitrary | `eigh`, sorted |
+# | SeFa, weights | $A$ | columns normalised first | as in the text; `normalise=True` for the code's |
+# | SeFa, batch normalisation | – | not in style-based generators | folded into $A$ first: it is what the ReLU receives |
+# | discovery, matrix | orthonormal or unit columns | expm of a skew matrix by default | both, and free unit columns (notebook 05) |
+# | discovery, shifts | uniform in ±6 | besides, nothing below 0.5 | as the code |
+
+# %% [markdown]
+# ## Run
+# ### GANSpace: which layer?
+#
+# The latents themselves have nothing to find: their covariance is the identity, and principal components
+# of noise are noise. The first layer is a linear map of $z$, the second is not.
+
+# %%
+latents = G.sample(sizes.activations, seed)
+found = {
+    "z": GANSpace(components=20).fit(latents.values),
+    "conv1": GANSpace(components=20, layer="conv1", n=sizes.activations, seed=seed).fit(G),
+    "conv2": GANSpace(components=20, layer="conv2", n=sizes.activations, seed=seed).fit(G),
+}
+variance = pd.DataFrame({name: model.variance_ratio_.numpy() for name, model in found.items()})
+figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
+sns.lineplot(variance.rename(lambda i: i + 1), ax=ax, marker="o", dashes=False)
+ax.set(xlabel="component", ylabel="share of the variance", xticks=range(1, 21))
+folder.save(figure, "explained_variance", "Explained variance of z and of two layers", vector=True)
+folder.table(variance.rename(lambda i: f"PC{i + 1}"), "explained_variance", "Share of the variance")
+
+# %% [markdown]
+# ### SeFa is GANSpace of the first layer
+#
+# For white $z$ the covariance of $Az$ is $AA^\top$, so that both find the same directions, up to the samples
+# that GANSpace needs and SeFa does not. The cosines:
+
+# %%
+sefa = SeFa(components=20).fit(G)
+cosines = (sefa.directions().vectors[:8] @ found["conv1"].directions().vectors[:8].T).abs()
+agreement = pd.DataFrame(
+    cosines.numpy(), [f"SeFa {i + 1}" for i in range(8)], [f"PC{i + 1}" for i in range(8)]
+)
+figure, ax = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
+sns.heatmap(
+    agreement,
+    ax=ax,
+    vmin=0,
+    vmax=1,
+    cmap="mako",
+    annot=True,
+    fmt=".2f",
+    annot_kws={"size": 7},
+    cbar=False,
+)
+folder.save(figure, "sefa_and_ganspace", "Cosine of SeFa with components of conv1", vector=True)
+folder.number("SeFa against GANSpace conv1, cosine", {f"{i + 1}": cosines[i, i] for i in range(8)})
+
+# %% [markdown]
+# From here on GANSpace means the second layer, which is not the same thing.
+#
+# ### Discovery
+#
+# The reconstructor's accuracy while it learns: from guessing (one in 32) to naming most directions rightly.
+
+# %%
+if profile == "smoke":  # a few steps, to see that it runs
+    learner = train_all(G, profile, seed, ["SDD"])["SDD"]
+    discovered, curve = learner.directions_, learner.history_["accuracy"]
+else:
+    discovered, curve = (
+        facenb.load_directions("sdd", generator),
+        load_histories(generator)["SDD"]["accuracy"],
+    )
+print(discovered.provenance["held_out"])
+folder.number("discovery, held-out", discovered.provenance["held_out"])
+
+# %%
+smooth = pd.Series(curve.numpy()).rolling(100, min_periods=1).mean()
+figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
+sns.lineplot(smooth, ax=ax)
+ax.axhline(1 / len(discovered), color="black", linewidth=0.8, linestyle=":")
+ax.set(xlabel="step", ylabel="accuracy", ylim=(0, 1))
+folder.save(
+    figure,
+    "discovery_accuracy",
+    "Discovery: accuracy over 100 steps; dotted: guessing",
+    vector=True,
+)
+
+# %% [markdown]
+# ### Names, without looking
+#
+# Every direction is traversed on a few faces and scored. A direction is named after the score that moves
+# furthest along it (`path_responses`, as Niu's public code ranks them), and only if the same score wins in
+# nine of ten bootstrap resamples.
+
+# %%
+SETS = {"GANSpace": found["conv2"].directions(), "SeFa": sefa.directions(), "discovery": discovered}
+STEPS = torch.linspace(-4, 4, sizes.path_steps).tolist()
+walked = G.sample(sizes.paths, seed + 2)
+low, high = (score_edits(G, scorers, discovered[discovered.names[0]], G.sample(64, seed + 3), [0.0])
+             [:, 0].quantile(q, dim=0) for q in (0.02, 0.98))  # fmt: skip
+
+
+def walk(directions, count: int = 10) -> torch.Tensor:
+    """Scores (N, K, S, A) along the first directions of a set."""
+    editors = list(directions)[:count]
+    return torch.stack([score_edits(G, scorers, e, walked, STEPS) for e in editors], dim=1)
+
+
+paths = {name: walk(directions) for name, directions in SETS.items()}
+rows = {}
+for name, scores in paths.items():
+    named = name_directions(path_responses(scores, low, high), scorers.names, least=0.1, seed=seed)
+    rows[name] = [
+        f"{n.text} ({n.confidence:.0%})" if n.text else f"({n.attribute}?)" for n in named
+    ]
+names = pd.DataFrame({k: pd.Series(v) for k, v in rows.items()}).fillna("").rename(lambda i: i + 1)
+folder.table(names, "names", "Automatic names of the first ten directions, with their confidence")
+
+# %% [markdown]
+# ### The strips, to check the names against the eye
+
+# %%
+face = G.sample(8, seed=26)[1]
+for name, directions in SETS.items():
+    editors = list(directions)[: len(rows[name])]
+    images = torch.cat(
+        [strip_images(G, editor, face, [-4, -2.7, -1.3, 0, 1.3, 2.7, 4]) for editor in editors]
+    )
+    labels = [f"{i + 1}: {text}" for i, text in enumerate(rows[name])]
+    folder.save(image_grid(images, row_labels=labels, title=name), f"strips_{name.lower()}",
+                f"{name}: the first directions from -4 to +4, with their automatic names")  # fmt: skip
+    plt.show()
+
+# %% [markdown]
+# ### How entangled are they?
+#
+# The mean absolute Pearson correlation of every score with the step, along the ten directions of each
+# method: a clean method has one bright cell a row.
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(15, 3.6), layout="constrained", sharey=False)
+for ax, (name, scores) in zip(axes, paths.items(), strict=True):
+    strength = path_correlations(scores).mean(dim=0).abs()
+    sns.heatmap(strength.numpy(), ax=ax, vmin=0, vmax=1, cmap="mako", cbar=False,
+                xticklabels=scorers.names, yticklabels=range(1, strength.shape[0] + 1))  # fmt: skip
+    ax.set(title=name)
+folder.save(figure, "correlations", "Mean |Pearson| of each score with the step", vector=True)
+
+# %% [markdown]
+# ## Check
+
+# %%
+flat = found["z"].variance_ratio_
+print(f"largest over smallest variance of z's first 20 components: {float(flat[0] / flat[-1]):.2f}")
+print(f"cosine of SeFa 1 with conv1's PC1: {float(cosines[0, 0]):.3f}")
+held_out = discovered.provenance["held_out"]
+print(f"discovery: held-out accuracy {held_out['accuracy']:.2f}, guessing {held_out['chance']:.2f}")
+assert found["conv2"].variance_ratio_[0] > 3 * flat[0]
+assert cosines[0, 0] > 0.8
+if profile != "smoke":
+    assert held_out["accuracy"] > 5 * held_out["chance"]
+
+# %% [markdown]
+# ## Try it
+#
+# ![discovered directions](../figures/03_unsupervised/strips_discovery.png)
+
+# %%
+from facenb.explorer import Explorer
+
+editors = {f"{name} {i + 1}": e for name, d in SETS.items() for i, e in enumerate(list(d)[:4])}
+Explorer(G, editors, scorers, seed=26, index=1, strength_range=5.0)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. GANSpace of `conv2` has components with a low `linear_share_`. Look at their strips. What does a low share
+#    do to an edit?
+# 2. Name the directions by Pearson's $r$ instead of the response (`path_correlations`). Which names change,
+#    and which would you defend?
+# 3. Cut the generator's weights to SeFa's first ten directions and count how much of the pictures' variance is
+#    left.
