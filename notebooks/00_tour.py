@@ -118,7 +118,8 @@ assert change["glasses"] > 0 and change["smile"] > 0
 # %% [markdown]
 # ## Try it
 #
-# Drag a slider; tick *hold* to keep an attribute where it is; Randomise for another face. Save the picture,
+# Drag a slider; tick *hold* to keep an attribute's distance to its boundary where it is (its score then moves little,
+# not nothing: a score is not quite linear in the latent); Randomise for another face. Save the picture,
 # an animation, or the edit itself. The strip stands here for readers without a kernel.
 #
 # ![one face along eight directions](../figures/00_tour/strip.png)

@@ -292,6 +292,7 @@ for ax, measure in zip(axes, ("target", "others"), strict=True):
     sns.barplot(bars, x="attribute", y=measure, hue="method", ax=ax, legend=measure == "others")
     ax.set(title=f"mean |Pearson| with the {measure}", xlabel="", ylabel="")
     ax.tick_params(axis="x", labelrotation=30)
+sns.move_legend(axes[1], "upper left", bbox_to_anchor=(1, 1))
 folder.save(
     figure,
     "F5_bars",

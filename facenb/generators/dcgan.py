@@ -67,10 +67,10 @@ class DCGAN(Generator):
         return dict(self.named_children())
 
     def _synthesize(self, latents: Latents) -> Tensor:
-        x = latents.values
+        x = latents.values.to(self.conv1.weight.dtype)
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
             x = conv(x).relu_()  # in place: autograd needs the output of a ReLU, not its input
-        return self.rgb(x).tanh()
+        return self.rgb(x).tanh().to(latents.values.dtype)
 
 
 class _Project(nn.ConvTranspose2d):
