@@ -83,13 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, values in learner.history_.items()
     }
     atomic_write(
-        _FOLDER / f"histories_{generator.name}.safetensors", save(histories, facts_text(facts))
+        _FOLDER / f"histories_{generator.name}.safetensors",
+        save(histories, {key: str(value) for key, value in facts.items()}),
     )
-
-
-def facts_text(facts: dict[str, object]) -> dict[str, str]:
-    """Metadata of a safetensors file is text."""
-    return {key: str(value) for key, value in facts.items()}
 
 
 if __name__ == "__main__":

@@ -310,8 +310,7 @@ folder.save(strips(directions["quality"], broken, "samples that the quality flag
             "F6_artefact_correction", "Broken samples moved along the quality normal")  # fmt: skip
 
 # %%
-rejected = sample_scored(G, scorers, sizes.samples, seed)
-rejected = rejected.latents[(rejected["quality"] < 0).nonzero().flatten()[: sizes.fresh]]
+rejected = samples.latents[(samples["quality"] < 0).nonzero().flatten()[: sizes.fresh]]
 quality = samples.names.index("quality")
 repaired = score_edits(G, scorers, directions["quality"], rejected, [0.0, 2.0, 4.0])[:, :, quality]
 F6 = pd.DataFrame(
