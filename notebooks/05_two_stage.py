@@ -39,6 +39,7 @@ from facenb.figures import FigureFolder, image_grid, strip_images
 from facenb.methods.two_stage import METHODS
 from facenb.metrics import bootstrap
 from facenb.naming import (
+    best_directions,
     entanglement,
     name_directions,
     path_correlations,
@@ -202,9 +203,8 @@ response = {name: path_responses(scores, low, high) for name, scores in paths.it
 def best_table(values: torch.Tensor) -> pd.DataFrame:
     """Mean over samples; each attribute's best direction against all attributes."""
     mean = values.mean(dim=0)
-    best = mean.abs().argmax(dim=0)
-    sign = mean.gather(0, best[None])[0].sign()
-    return pd.DataFrame((mean[best] * sign[:, None]).numpy(), ATTRIBUTES, ATTRIBUTES)
+    best, entry = best_directions(mean)
+    return pd.DataFrame((mean[best] * entry.sign()[:, None]).numpy(), ATTRIBUTES, ATTRIBUTES)
 
 
 T1 = {name: best_table(values) for name, values in pearson.items()}
