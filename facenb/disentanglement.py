@@ -1,0 +1,250 @@
+"""Manipulation disentanglement curve and score (MDC, MDS): Li et al. 2021 §4.4.1 and appendix C.
+
+One edit of one attribute is done at S strengths, weak to strong. Each strength gives a point:
+
+    accuracy         the share of the samples whose target attribute reached the other side
+    disentanglement  1 − the mean, over those samples, of the share of other attributes that changed
+
+The points are the curve; the area under it, from (accuracy 0, disentanglement 1) on, is the score.
+Methods whose strengths mean different things can so be compared.
+
+    signs = towards_other_side(before[:, target], cut)
+    after = score_edits(generator, scorers, SignedEditor(editor, signs), latents, strengths)
+    found = outcomes(before, after, target, cut, moved(spread))
+    accuracy, disentanglement = curve(found)
+    score, low, high = mds_interval(found)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from facenb.editors import Editor
+from facenb.errors import check_finite
+from facenb.latents import Latents
+from facenb.metrics import bootstrap
+
+Changed = Callable[[Tensor, Tensor], Tensor]
+"""before (N, 1, A) and after (N, S, A) → booleans (N, S, A): which attributes have changed."""
+
+
+def running_trapezoid(accuracy: Tensor, disentanglement: Tensor) -> Tensor:
+    """The area under the curve up to each point, (S,), from (accuracy 0, disentanglement 1) on.
+
+    Points stay in the order of their strengths, so that area is taken back where accuracy falls.
+    The starting point is not in the paper's text: with it the sum is the column "accumulated MDS"
+    of its Table 3 (SGF's rows to 0.001, InterFaceGAN's to 0.002).
+
+    Args:
+        accuracy, disentanglement: (S,), in 0..1, weak to strong.
+    """
+    if accuracy.ndim != 1 or accuracy.shape != disentanglement.shape or not len(accuracy):
+        raise ValueError(
+            "running_trapezoid: expected accuracy and disentanglement (S,) with S ≥ 1, "
+            f"given {tuple(accuracy.shape)} and {tuple(disentanglement.shape)}."
+        )
+    for points, what in ((accuracy, "accuracy"), (disentanglement, "disentanglement")):
+        check_finite(points, what)
+        if points.min() < 0 or points.max() > 1:
+            raise ValueError(f"{what}: expected values in 0..1, given {points.tolist()}.")
+    x = torch.cat([accuracy.new_zeros(1), accuracy]).double()
+    y = torch.cat([disentanglement.new_ones(1), disentanglement]).double()
+    return torch.cumulative_trapezoid(y, x)
+
+
+def mds(accuracy: Tensor, disentanglement: Tensor) -> float:
+    """Manipulation disentanglement score: the largest value of the running sum.
+
+    The paper calls it the area under the curve; what its Table 1 prints is the maximum (SGF on
+    gender: 0.919, at a running sum that ends at 0.910).
+    """
+    return float(running_trapezoid(accuracy, disentanglement).max())
+
+
+def harmonic_mean(accuracy: Tensor, disentanglement: Tensor) -> Tensor:
+    """2ad / (a + d), elementwise; 0 where both are 0. Its peak is the strength to show pictures of.
+
+    The last column of Table 3, and the green circles of Fig. 5.
+    """
+    total = accuracy + disentanglement
+    return 2 * accuracy * disentanglement / total.where(total > 0, torch.ones_like(total))
+
+
+def moved(thresholds: Tensor) -> Changed:
+    """Changed: the score moved by more than its threshold (A,), in the score's own unit.
+
+    The paper's definition ("if the score changes more than …"); its threshold is lost, and is for
+    classifiers that answer in 0..1. Scores in degrees, years and log-odds need one each: one
+    standard deviation over the generator's samples is what facenb takes, so that a change is one
+    that tells random faces apart.
+    """
+    if thresholds.ndim != 1 or not (thresholds > 0).all():
+        raise ValueError(f"moved: expected thresholds (A,) above 0, given {thresholds}.")
+    return lambda before, after: (after - before).abs() > thresholds
+
+
+def crossed(cuts: Tensor) -> Changed:
+    """Changed: the score crossed its cut (A,), so that the attribute's label is another one.
+
+    What Yao et al. 2021 §4.3 count. A score that was close to its cut crosses it by a hair.
+    """
+    if cuts.ndim != 1:
+        raise ValueError(f"crossed: expected cuts (A,), given shape {tuple(cuts.shape)}.")
+    return lambda before, after: (after > cuts) != (before > cuts)
+
+
+def towards_other_side(scores: Tensor, cut: float | Tensor) -> Tensor:
+    """+1 where a score lies at or below the cut and has to rise, −1 where it has to fall; (N,).
+
+    The paper inverts the edit for samples that already match the target, so that every sample
+    counts. Times the strength: for editors whose positive strength raises the score.
+    """
+    return torch.where(scores > cut, -1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class SignedEditor:
+    """An editor whose strength is turned round for some of the N codes: sign · strength.
+
+    Takes the N codes themselves, or each of them several times in a row as `strip` does, so that
+    `score_edits` keeps its results.
+
+    Args:
+        editor: what edits.
+        signs: (N,), from `towards_other_side`.
+    """
+
+    editor: Editor
+    signs: Tensor
+
+    @property
+    def name(self) -> str:
+        return self.editor.name
+
+    @property
+    def space(self) -> str:
+        return self.editor.space
+
+    def edit(self, latents: Latents, strength: float | Tensor) -> Latents:
+        times, rest = divmod(len(latents), len(self.signs))
+        if rest or not times:
+            raise ValueError(
+                f"{self.name}: expected the {len(self.signs)} codes that the signs are of, each "
+                f"any number of times, given {len(latents)} codes."
+            )
+        signs = self.signs.to(latents.values).repeat_interleave(times)
+        return self.editor.edit(latents, signs * strength)
+
+
+def outcomes(
+    before: Tensor,
+    after: Tensor,
+    target: int,
+    cut: float | Tensor,
+    changed: Changed,
+    denominator: int | None = None,
+) -> Tensor:
+    """What became of every sample at every strength: (N, S, 2), float64.
+
+    [..., 0] is 1 where the target attribute is on the other side of its cut than before, else 0;
+    [..., 1] is the share of the other attributes that changed. Rows are samples, for `bootstrap`.
+
+    Args:
+        before, after: scores (N, A) and (N, S, A), of the attributes that should count alone.
+        target: column of the edited attribute.
+        cut: of the target attribute, or (N,) goals, one for each sample.
+        changed: `moved(thresholds)`, `crossed(cuts)` or any such function.
+        denominator: what the number of changed attributes is divided by. The paper's formula is
+            lost; None takes A − 1, the number of attributes that could have changed, so that
+            disentanglement runs over all of 0..1.
+
+    Raises:
+        ValueError: shapes that do not fit, NaN, or fewer than two attributes.
+    """
+    _check(before, after, target)
+    others = before.shape[1] - 1 if denominator is None else denominator
+    if others < before.shape[1] - 1:
+        raise ValueError(
+            f"denominator: expected {before.shape[1] - 1} or more, the number of other attributes, "
+            f"given {denominator}."
+        )
+    goal = torch.as_tensor(cut).expand(len(before))[:, None]
+    reached = (after[..., target] > goal) != (before[:, None, target] > goal)
+    differs = changed(before[:, None], after).clone()
+    differs[..., target] = False
+    return torch.stack([reached.double(), differs.sum(-1).double() / others], dim=-1)
+
+
+def curve(found: Tensor) -> tuple[Tensor, Tensor]:
+    """Accuracy (S,) and disentanglement (S,) of `outcomes` (N, S, 2).
+
+    A strength at which no sample succeeds has accuracy 0 and, by the curve's own starting point,
+    disentanglement 1: it adds no area.
+    """
+    reached, changes = found.unbind(-1)
+    successes = reached.sum(0)
+    return successes / len(found), 1 - (reached * changes).sum(0) / successes.clamp(min=1)
+
+
+def manipulation_curve(
+    before: Tensor,
+    after: Tensor,
+    target: int,
+    cut: float | Tensor,
+    changed: Changed,
+    denominator: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Accuracy (S,) and disentanglement (S,) of an edit; the arguments are those of `outcomes`."""
+    return curve(outcomes(before, after, target, cut, changed, denominator))
+
+
+def mds_interval(found: Tensor, draws: int = 1000, seed: int = 0) -> tuple[float, float, float]:
+    """MDS of `outcomes` (N, S, 2) with its 95 % bootstrap interval over the samples."""
+    return _floats(bootstrap(found, _score, draws, seed=seed))
+
+
+def mds_difference(
+    first: Tensor, second: Tensor, draws: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    """MDS of `first` less that of `second`, with its 95 % interval: who wins on these samples?
+
+    Args:
+        first, second: `outcomes` (N, S, 2) and (N, T, 2) of two methods on the same N samples,
+            which are drawn together: what makes a sample hard for both cancels.
+    """
+    if len(first) != len(second):
+        raise ValueError(
+            f"mds_difference: expected the same samples, given {len(first)} and {len(second)}."
+        )
+    split = first.shape[1]
+    both = torch.cat([first, second], dim=1)
+    return _floats(
+        bootstrap(both, lambda rows: _score(rows[:, :split]) - _score(rows[:, split:]), draws,
+                  seed=seed)
+    )  # fmt: skip
+
+
+def _score(found: Tensor) -> Tensor:
+    return running_trapezoid(*curve(found)).max()
+
+
+def _floats(interval: tuple[Tensor, Tensor, Tensor]) -> tuple[float, float, float]:
+    estimate, low, high = map(float, interval)
+    return estimate, low, high
+
+
+def _check(before: Tensor, after: Tensor, target: int) -> None:
+    fits = before.ndim == 2 and after.ndim == 3 and after.shape[::2] == before.shape
+    if not fits or before.shape[1] < 2 or not before.numel() or not after.shape[1]:
+        raise ValueError(
+            "expected scores before (N, A) and after (N, S, A) with A ≥ 2, "
+            f"given {tuple(before.shape)} and {tuple(after.shape)}."
+        )
+    if not 0 <= target < before.shape[1]:
+        raise ValueError(f"target: expected a column 0..{before.shape[1] - 1}, given {target}.")
+    check_finite(before, "scores before the edit")
+    check_finite(after, "scores after the edit")

@@ -1,0 +1,166 @@
+"""MDC and MDS: the rows that the paper prints, and edits small enough to count by hand."""
+
+import pytest
+import torch
+
+from facenb.disentanglement import (
+    SignedEditor,
+    crossed,
+    curve,
+    harmonic_mean,
+    manipulation_curve,
+    mds,
+    mds_difference,
+    mds_interval,
+    moved,
+    outcomes,
+    running_trapezoid,
+    towards_other_side,
+)
+from facenb.editors import LinearEditor, strip
+from facenb.latents import Latents
+
+# Li et al. 2021, Table 3: accuracy, disentanglement, accumulated MDS, harmonic mean
+SGF = torch.tensor(
+    [
+        [0.18, 0.986, 0.179, 0.304],
+        [0.48, 0.915, 0.464, 0.630],
+        [0.79, 0.890, 0.744, 0.837],
+        [0.93, 0.872, 0.867, 0.900],
+        [0.99, 0.859, 0.919, 0.920],
+        [0.98, 0.842, 0.910, 0.906],
+    ]
+)
+INTERFACEGAN = torch.tensor(
+    [
+        [0.13, 0.993, 0.129, 0.230],
+        [0.32, 0.942, 0.312, 0.478],
+        [0.41, 0.883, 0.394, 0.560],
+        [0.55, 0.822, 0.513, 0.659],
+        [0.85, 0.612, 0.728, 0.712],
+        [0.99, 0.469, 0.804, 0.636],
+        [1.00, 0.398, 0.808, 0.569],
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "tolerance", "score"), [(SGF, 0.001, 0.919), (INTERFACEGAN, 0.002, 0.808)]
+)
+def test_the_table_that_the_paper_prints(rows, tolerance, score):
+    accuracy, disentanglement, accumulated, harmonic = rows.T
+    running = running_trapezoid(accuracy, disentanglement)
+    assert (running - accumulated).abs().max() < tolerance
+    assert mds(accuracy, disentanglement) == pytest.approx(score, abs=tolerance)
+    assert (harmonic_mean(accuracy, disentanglement) - harmonic).abs().max() < 0.0006  # rounding
+
+
+def test_the_score_is_the_maximum_and_not_the_end():
+    accuracy, disentanglement = SGF[:, 0], SGF[:, 1]
+    assert mds(accuracy, disentanglement) == pytest.approx(0.919, abs=0.001)
+    assert float(running_trapezoid(accuracy, disentanglement)[-1]) == pytest.approx(0.910, abs=1e-3)
+
+
+def test_perfect_and_useless_edits():
+    ones, zeros = torch.ones(3), torch.zeros(3)
+    assert mds(torch.tensor([0.3, 0.6, 1.0]), ones) == pytest.approx(1)
+    assert mds(zeros, ones) == 0
+    assert mds(ones[:1], zeros[:1]) == pytest.approx(0.5)  # the line from (0, 1) to (1, 0)
+    assert harmonic_mean(zeros, zeros).tolist() == [0, 0, 0]
+
+
+# Two samples, three attributes, the first is edited over the cut 0: sample 0 has to rise, sample 1
+# to fall. Weak: neither arrives. Middle: sample 0 does and changes one of two others. Strong: both
+# do, sample 1 with nothing else.
+BEFORE = torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+AFTER = torch.tensor(
+    [
+        [[-0.5, 9.0, 9.0], [0.5, 0.0, 2.0], [2.0, 3.0, 2.0]],
+        [[0.5, 0.0, 0.0], [0.1, 9.0, 9.0], [-1.0, 0.5, -0.5]],
+    ]
+)
+THRESHOLDS = torch.ones(3)
+
+
+def test_a_curve_counted_by_hand():
+    accuracy, disentanglement = manipulation_curve(BEFORE, AFTER, 0, 0.0, moved(THRESHOLDS))
+    assert accuracy.tolist() == [0, 0.5, 1]
+    assert disentanglement.tolist() == [1, 0.5, 0.5]  # failures never count as entangled
+    assert mds(accuracy, disentanglement) == pytest.approx(0.5 * 0.75 + 0.5 * 0.5)
+
+
+def test_changed_and_the_denominator_are_the_callers():
+    of_three = manipulation_curve(BEFORE, AFTER, 0, 0.0, moved(THRESHOLDS), denominator=3)[1]
+    assert of_three[1] == pytest.approx(1 - 1 / 3)
+    assert manipulation_curve(BEFORE, AFTER, 0, 0.0, moved(10 * THRESHOLDS))[1].tolist() == [1] * 3
+    cuts = torch.tensor([0.0, -0.1, 0.1])  # sample 1 strong: 0 → 0.5 and 0 → −0.5 cross neither
+    assert manipulation_curve(BEFORE, AFTER, 0, 0.0, crossed(cuts))[1].tolist() == [1, 0.5, 0.75]
+    with pytest.raises(ValueError, match="expected 2 or more"):
+        outcomes(BEFORE, AFTER, 0, 0.0, moved(THRESHOLDS), denominator=1)
+
+
+def test_the_target_itself_is_not_one_of_the_others():
+    after = BEFORE[:, None] + torch.tensor([[[-100.0, 0.0, 0.0]], [[-100.0, 0.0, 0.0]]])
+    accuracy, disentanglement = manipulation_curve(BEFORE, after, 0, 0.0, moved(THRESHOLDS))
+    assert (accuracy.tolist(), disentanglement.tolist()) == ([0.5], [1])
+
+
+def test_goals_of_their_own_for_each_sample():
+    goals = torch.tensor([1.5, 0.2])
+    accuracy, _ = manipulation_curve(BEFORE, AFTER, 0, goals, moved(THRESHOLDS))
+    assert accuracy.tolist() == [0, 0.5, 1]  # in the middle only sample 1 (0.1) has passed its goal
+
+
+def test_every_sample_is_sent_to_its_other_side():
+    codes = Latents(torch.tensor([[-1.0, 5.0], [2.0, 5.0], [0.0, 5.0]]), "z")
+    signs = towards_other_side(codes.values[:, 0], 0.0)
+    assert signs.tolist() == [1, -1, 1]
+    editor = SignedEditor(LinearEditor("first", torch.tensor([1.0, 0.0])), signs)
+    assert (editor.name, editor.space) == ("first", "z")
+    swept = strip(editor, codes, [1.0, 3.0]).values.view(3, 2, 2)
+    assert swept[..., 0].tolist() == [[0, 2], [1, -1], [1, 3]]
+    assert (swept[..., 1] == 5).all()
+    assert editor.edit(codes, 2.0).values[:, 0].tolist() == [1, 0, 2]
+    accuracy, _ = manipulation_curve(codes.values, swept, 0, 0.0, moved(torch.ones(2)))
+    assert accuracy.tolist() == pytest.approx([1 / 3, 1])
+    with pytest.raises(ValueError, match="the 3 codes"):
+        editor.edit(codes[:2], 1.0)
+
+
+def test_intervals_hold_the_score_and_shrink_with_samples():
+    random = torch.Generator().manual_seed(0)
+    found = torch.rand(400, 5, 2, generator=random)
+    found[..., 0] = (found[..., 0] < torch.linspace(0.2, 0.9, 5)).double()
+    few, many = (mds_interval(found[:n], draws=200) for n in (40, 400))
+    for score, low, high in (few, many):
+        assert low < score < high
+    assert many[0] == pytest.approx(mds(*curve(found)))
+    assert many[2] - many[1] < 0.6 * (few[2] - few[1])
+
+
+def test_two_methods_are_compared_on_the_same_samples():
+    random = torch.Generator().manual_seed(0)
+    reached = (torch.rand(100, 4, generator=random) < 0.6).double()
+    first = torch.stack([reached, 0.2 * torch.rand(100, 4, generator=random)], -1)
+    second = first[:, :3] + torch.tensor([0.0, 0.1])  # three strengths, more entangled
+    gain, low, high = mds_difference(first, second, draws=200)
+    assert gain == pytest.approx(mds(*curve(first)) - mds(*curve(second)))
+    assert 0 < low < high
+    assert mds_difference(first, first, draws=50) == (0, 0, 0)
+    with pytest.raises(ValueError, match="100 and 50"):
+        mds_difference(first, second[:50])
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match=r"before \(N, A\) and after \(N, S, A\)"):
+        manipulation_curve(BEFORE, BEFORE, 0, 0.0, moved(THRESHOLDS))
+    with pytest.raises(ValueError, match=r"column 0\.\.2, given 3"):
+        manipulation_curve(BEFORE, AFTER, 3, 0.0, moved(THRESHOLDS))
+    with pytest.raises(ValueError, match="NaN"):
+        manipulation_curve(BEFORE, AFTER * float("nan"), 0, 0.0, moved(THRESHOLDS))
+    with pytest.raises(ValueError, match="above 0"):
+        moved(torch.zeros(3))
+    with pytest.raises(ValueError, match=r"values in 0\.\.1"):
+        running_trapezoid(torch.tensor([18.0]), torch.tensor([0.9]))
+    with pytest.raises(ValueError, match="S ≥ 1"):
+        running_trapezoid(torch.empty(0), torch.empty(0))
