@@ -1,0 +1,193 @@
+"""What an edit keeps: Yao et al. 2021 §4.3, Table 1.
+
+For one attribute whose label is turned over on N faces:
+
+    accuracy      the share of the faces whose target attribute got its other label
+    identity      the share of those successes that still show the same person
+    attributes    over those successes, the mean share of other attributes that did not change
+
+"The same person" is a similarity above the threshold at which one pair in a thousand of *different*
+people would pass for the same: the threshold is measured, never set by hand.
+
+    people = embed(generator, identity, generator.sample(2_000, seed=2))
+    threshold = false_acceptance_threshold(people)
+    row = preservation(before, after, target, cut, crossed(cuts),
+                       (embed(generator, identity, codes), embed(generator, identity, edited)),
+                       threshold)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from facenb import cache
+from facenb.disentanglement import Changed, outcomes
+from facenb.errors import check_finite
+from facenb.generators import Generator
+from facenb.latents import Latents
+from facenb.metrics import bootstrap
+from facenb.sampling import score
+from facenb.scorers import IdentityScorer
+
+_VERSION = 1  # raise when a change here alters the vectors of `embed`
+Interval = tuple[float, float, float]
+"""Estimate, low and high end of its 95 % bootstrap interval."""
+
+
+@dataclass(frozen=True)
+class Preservation:
+    """One row of the table, shares in 0..1; `identity` and `attributes` over successes alone.
+
+    Attributes:
+        accuracy, identity, attributes: estimate with its interval; NaN where no edit succeeded.
+        n: how many edits were made; `successes`: how many of them succeeded.
+    """
+
+    accuracy: Interval
+    identity: Interval
+    attributes: Interval
+    n: int
+    successes: int
+
+
+def preservation(
+    before: Tensor,
+    after: Tensor,
+    target: int,
+    cut: float | Tensor,
+    changed: Changed,
+    identities: tuple[Tensor, Tensor],
+    threshold: float,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Preservation:
+    """Accuracy, identity preservation and attribute preservation of N edits of one attribute.
+
+    The intervals of the last two draw from the successes alone, and take the threshold as known.
+
+    Args:
+        before, after: scores (N, A) of the faces and of their edits.
+        target: column of the edited attribute.
+        cut: where its label turns over, or (N,) goals.
+        changed: `crossed(cuts)` for the paper's labels, `moved(thresholds)` for amounts.
+        identities: unit vectors (N, d) of the faces and of their edits.
+        threshold: of the similarity of two unit vectors, from `false_acceptance_threshold`.
+        draws, seed: of the bootstrap.
+
+    Raises:
+        ValueError: shapes that do not fit, or NaN.
+    """
+    if after.shape != before.shape:
+        raise ValueError(
+            "preservation: expected scores (N, A) before and after, "
+            f"given {tuple(before.shape)} and {tuple(after.shape)}."
+        )
+    found = outcomes(before, after[:, None], target, cut, changed)[:, 0]
+    same = same_person(*identities, threshold)
+    if len(same) != len(found):
+        raise ValueError(
+            f"preservation: expected as many identities as scores, given {len(same)} "
+            f"and {len(found)}."
+        )
+    reached = found[:, 0] > 0
+    kept = torch.stack([same.double(), 1 - found[:, 1]], dim=1)[reached]
+    accuracy = _intervals(found[:, :1], draws, seed)
+    identity, attributes = _intervals(kept, draws, seed)
+    return Preservation(*accuracy, identity, attributes, len(found), int(reached.sum()))
+
+
+def false_acceptance_threshold(people: Tensor, rate: float = 0.001) -> float:
+    """The similarity that a share `rate` of all pairs of different people exceeds, and no more.
+
+    Every pair of the N people is used, N(N − 1)/2 of them: random samples of a generator are
+    different people. The generator is the population, so that faces that it draws alike raise the
+    threshold.
+
+    Args:
+        people: unit vectors (N, d), one for each person.
+        rate: false acceptances to allow; the paper takes 0.1 %.
+
+    Raises:
+        ValueError: rows that are not unit vectors, or too few pairs to see a rate so low.
+    """
+    _check_unit(people)
+    if not 0 < rate < 1:
+        raise ValueError(f"false_acceptance_threshold: expected a rate in 0..1, given {rate}.")
+    n = len(people)
+    allowed = int(rate * n * (n - 1) / 2 + 1e-9)
+    if allowed < 1:
+        raise ValueError(
+            f"false_acceptance_threshold: {n} people make {n * (n - 1) // 2} pairs, too few for a "
+            f"rate of {rate:g}. Expected {int((2 / rate) ** 0.5) + 2} people or more."
+        )
+    first, second = torch.triu_indices(n, n, offset=1)
+    similarity = (people @ people.T)[first, second]
+    return float(similarity.topk(allowed + 1).values[-1]) if allowed < len(similarity) else -1.0
+
+
+def same_person(before: Tensor, after: Tensor, threshold: float) -> Tensor:
+    """Whether each edit still shows the same person: similarity above the threshold; (N,) booleans.
+
+    Args:
+        before, after: unit vectors (N, d).
+    """
+    if before.shape != after.shape:
+        raise ValueError(
+            f"same_person: expected two batches (N, d), given {tuple(before.shape)} "
+            f"and {tuple(after.shape)}."
+        )
+    _check_unit(before)
+    _check_unit(after)
+    return (before * after).sum(1) > threshold
+
+
+def embed(generator: Generator, identity: IdentityScorer, latents: Latents) -> Tensor:
+    """Identity vectors (N, d) of the pictures of `latents`, on the CPU; from disk when known."""
+    latents = latents.to("cpu")
+    inputs = {
+        "version": _VERSION,
+        "generator": generator.fingerprint,
+        "identity": _fingerprint(identity),
+        "space": latents.space,
+        "codes": _digest(latents.values),
+        "device": generator.device.type,
+    }
+    return cache.cached(
+        "identity", inputs, lambda: {"vectors": score(generator, identity, latents)}
+    )["vectors"]
+
+
+def _intervals(columns: Tensor, draws: int, seed: int) -> list[Interval]:
+    if not len(columns):
+        return [(float("nan"),) * 3] * columns.shape[1]
+    rows = torch.stack(bootstrap(columns, draws=draws, seed=seed), dim=1)
+    return [tuple(row.tolist()) for row in rows]
+
+
+def _check_unit(vectors: Tensor) -> None:
+    if vectors.ndim != 2 or not len(vectors):
+        raise ValueError(f"identities: expected vectors (N, d), given {tuple(vectors.shape)}.")
+    check_finite(vectors, "identities")
+    lengths = vectors.norm(dim=1)
+    if (lengths - 1).abs().max() > 1e-3:
+        raise ValueError(
+            "identities: expected unit vectors, given lengths "
+            f"{float(lengths.min()):.3g} to {float(lengths.max()):.3g}. "
+            "Use load_identity(), or torch.nn.functional.normalize."
+        )
+
+
+def _digest(values: Tensor) -> str:
+    return hashlib.sha256(values.detach().contiguous().numpy().tobytes()).hexdigest()
+
+
+def _fingerprint(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
