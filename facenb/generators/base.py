@@ -64,9 +64,9 @@ class Generator(nn.Module):
                 "Wrap a tensor as Latents(tensor, 'z')."
             )
         self._check_space(latents.space)
-        if latents.values.shape[-1] != self.latent_dim:
+        if latents.values.shape[-1] != self.dim(latents.space):
             raise ValueError(
-                f"{self.name}: expected latents of dimension {self.latent_dim}, "
+                f"{self.name}: expected latents of dimension {self.dim(latents.space)}, "
                 f"given shape {tuple(latents.values.shape)}."
             )
         return self._synthesize(latents)
@@ -74,6 +74,11 @@ class Generator(nn.Module):
     def layers(self) -> dict[str, nn.Module]:
         """The named layers, first to last, for hooks and for weights in closed form (SeFa)."""
         raise NotImplementedError
+
+    def dim(self, space: str) -> int:
+        """The size of a code in `space`: `latent_dim` in z, and elsewhere where nothing else is."""
+        self._check_space(space)
+        return self.latent_dim
 
     @property
     def device(self) -> torch.device:

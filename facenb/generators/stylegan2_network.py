@@ -11,7 +11,7 @@ State dictionary, with n = len(layout.channels) resolutions 4·2^r and L = 2n la
     convs.{i}.weight               (out, in, 3, 3)                  i = 0 … 2n − 2
     convs.{i}.bias                 (out,)
     convs.{i}.noise_strength       ()
-    convs.{i}.noise                (S, S)          the stored noise, S the side of the layer's output
+    convs.{i}.noise                (S, S)          stored noise, S the layer's side
     convs.{i}.style.weight         (in, w)
     convs.{i}.style.bias           (in,)           starts at 1
     rgbs.{r}.weight                (3, C_r, 1, 1)                   r = 0 … n − 1
@@ -20,8 +20,8 @@ State dictionary, with n = len(layout.channels) resolutions 4·2^r and L = 2n la
     rgbs.{r}.style.bias            (C_r,)
 
 convs.0 works at 4 × 4; convs.{2r − 1} doubles the side to 4·2^r (C_{r−1} → C_r), convs.{2r} stays
-there. Layer i of w+ drives convs.{i}, and layer 2r + 1 drives rgbs.{r}: odd layers drive two, the last
-rgbs.{n − 1} alone.
+there. Layer i of w+ drives convs.{i}, and layer 2r + 1 drives rgbs.{r}: odd layers drive two, the
+last one rgbs.{n − 1} alone.
 
 Conventions, all those of the published networks:
 - Weights are stored as trained, with unit variance at the start, and multiplied at run time by
@@ -42,6 +42,7 @@ linear, so that scaling its weights along `in` is scaling its input, and along `
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,12 +117,22 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_out))
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise", torch.randn(side, side))
+        self.register_buffer("energy", None, persistent=False)  # of a frozen layer
         self.register_buffer("blur", blur_kernel(n_out) if up else None, persistent=False)
+
+    def freeze(self, precision: torch.dtype) -> None:
+        """Keep what depends on the weight alone, and the weight as the convolution takes it."""
+        self.energy = self._energy().detach()
+        weight = self.weight.detach().to(precision, memory_format=torch.channels_last)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def _energy(self) -> Tensor:
+        return self.weight.square().sum((2, 3))  # (out, in)
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """`noise`: (N or 1, 1, S', S'), or None for none."""
         style = self.style(w) * self.scale
-        energy = self.weight.square().sum((2, 3))  # (out, in)
+        energy = self._energy() if self.energy is None else self.energy
         demodulation = torch.rsqrt(style.square() @ energy.T + _EPSILON)  # (N, out)
         x = x * _over_pixels(style, x)
         weight = self.weight.to(x.dtype)
@@ -171,13 +182,12 @@ class StyleGAN2Network(nn.Module):
         widths, w_dim = layout.channels, layout.w_dim
         sizes = [layout.z_dim] + [w_dim] * layout.mapping_layers
         self.mapping = nn.ModuleList(
-            Linear(n_in, n_out, rate=MAPPING_RATE)
-            for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
+            Linear(n_in, n_out, rate=MAPPING_RATE) for n_in, n_out in itertools.pairwise(sizes)
         )
         self.register_buffer("w_avg", torch.zeros(w_dim))
         self.constant = nn.Parameter(torch.randn(1, widths[0], 4, 4))
         self.convs = nn.ModuleList([StyledConv(widths[0], widths[0], 4, w_dim, up=False)])
-        for r, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True), start=1):
+        for r, (n_in, n_out) in enumerate(itertools.pairwise(widths), start=1):
             self.convs.append(StyledConv(n_in, n_out, 4 << r, w_dim, up=True))
             self.convs.append(StyledConv(n_out, n_out, 4 << r, w_dim, up=False))
         self.rgbs = nn.ModuleList(ToRGB(width, w_dim) for width in widths)
@@ -208,6 +218,16 @@ class StyleGAN2Network(nn.Module):
                 y = self._bounded(self.rgbs[i // 2](x, w[:, i + 1]))
                 rgb = y if rgb is None else double(rgb) + y
         return rgb
+
+    def freeze(self, precision: torch.dtype = torch.float32) -> StyleGAN2Network:
+        """Make it constant and fast: no gradients for parameters, feature maps in `precision`.
+
+        Only once: the weights of convolutions are rounded to `precision`.
+        """
+        self.precision = precision
+        for conv in self.convs:
+            conv.freeze(precision)
+        return self.eval().requires_grad_(False)
 
     def stored_noise(self) -> list[Tensor]:
         """The fixed noise of every layer, (1, 1, S, S)."""
