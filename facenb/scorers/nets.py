@@ -105,11 +105,16 @@ class Landmarks(nn.Module):
         super().__init__()
         self.net = DenseNet(load_weights("face_landmark_68"))
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def points(self, images: Tensor) -> Tensor:
+        """The points (N, 68, 2), x then y, 0..1 from the picture's left and upper edge."""
         side = images.shape[-1]
         top, left, size = (round(part * side / 64) for part in (14, 7, 50))
         crop = images[:, :, top : top + size, left : left + size]
         points = self.net(resize((crop + 1) * 127.5, self.native)).view(-1, 68, 2)
+        return (points * size + points.new_tensor([left, top])) / side
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        points = self.points(images)
         opening = torch.linalg.vector_norm(points[:, 62] - points[:, 66], dim=1)
         height = torch.linalg.vector_norm(points[:, 27] - points[:, 8], dim=1)
         return {"mouth_open": opening / height}
