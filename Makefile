@@ -14,7 +14,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.facenb-installed
 .DEFAULT_GOAL := help
-.PHONY: help setup assets figures test lab bench directions clean
+.PHONY: help setup assets figures test lab bench directions gpu clean
 
 help:
 	@echo 'make figures    execute the notebooks and regenerate figures/ (PROFILE=smoke: build/smoke/)'
@@ -22,6 +22,7 @@ help:
 	@echo 'make lab        open JupyterLab, with the notebooks opening as notebooks'
 	@echo 'make bench      measure speed and memory, and write the table'
 	@echo 'make directions learn the directions that ship with the package again (notebook 02)'
+	@echo 'make gpu        on a CUDA machine: check and time the kernel, train the larger profile'
 	@echo 'make setup      the environment in $(VENV) with pinned packages, and the outside files'
 	@echo 'make assets     fetch and verify the outside files (python -m facenb.assets lists them)'
 	@echo 'make clean      remove what was built (not $(VENV), not figures/, not the cache)'
@@ -69,6 +70,13 @@ bench: setup
 directions: setup
 	$(PY) -m facenb.run 02 --profile laptop
 	cp figures/02_interfacegan/directions.safetensors facenb/data/interfacegan_digiface-dcgan-64.safetensors
+
+gpu: setup
+	@$(PY) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { \
+	  echo 'error: torch finds no CUDA device here. make gpu needs one; everything else runs without.'; exit 1; }
+	$(PY) -m pytest tests/test_kernels.py tests/test_penalties.py
+	$(PY) -m facenb.bench.penalties cuda
+	$(PY) -m facenb.train_directions --profile gpu --device cuda
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache *.egg-info

@@ -2,9 +2,8 @@
 
 Niu et al. (2023) traverse every direction in equal steps, score every picture, and correlate each
 attribute's scores with the index of the step; the mean over samples ranks directions and names
-them. Scores come in as (N, K, S, A): samples, directions, steps, attributes, which is
-
-    torch.stack([score_edits(G, scorers, editor, latents, strengths) for editor in editors], dim=1)
+them. Scores come in as (N, K, S, A): samples, directions, steps, attributes, from
+`sampling.score_paths`.
 
 The text says Pearson's correlation; the public code computes another quantity, which is here under
 another name. Correlation asks how steadily a score follows the path, however little it moves; the

@@ -108,6 +108,28 @@ def score_edits(
     return found["scores"].unflatten(0, (len(latents), len(strengths)))
 
 
+def score_paths(
+    generator: Generator,
+    scorers: ScorerSuite,
+    editors: Sequence[Editor],
+    latents: Latents,
+    strengths: Sequence[float],
+) -> Tensor:
+    """Scores (N, K, S, A) along the path of each of K editors, as `facenb.naming` takes them.
+
+    At strength 0 every path is at the unedited code: it is scored once, not once an editor.
+    """
+    moved = [strength for strength in strengths if strength]
+    paths = [score_edits(generator, scorers, e, latents, moved) for e in editors]
+    scores = torch.stack(paths, dim=1)
+    if len(moved) < len(strengths):
+        still = score_edits(generator, scorers, editors[0], latents, [0.0])
+        still = still[:, None].expand(-1, len(editors), -1, -1)
+        order = [0 if not strength else 1 + moved.index(strength) for strength in strengths]
+        scores = torch.cat([still, scores], dim=2)[:, :, order]
+    return scores
+
+
 def _identity(generator: Generator, scorers: ScorerSuite) -> dict[str, object]:
     """What decides the scores of a code, for cache keys."""
     return {

@@ -1,7 +1,9 @@
 """Train the directions of Niu et al. (2023) and keep them: `python -m facenb.train_directions`.
 
-SDD, SHP, HDP, DTJ and DTH in one profile, in that order. What is learned ships with the package:
-`load_directions("dth")`, and `load_histories()` for the curves. Killed work goes on.
+SDD, SHP, HDP, DTJ, DTH and the variants that they are compared with, in one profile, in that order.
+What is learned ships with the package: `load_directions("dth")`, and `load_histories()` for the
+curves. Killed work goes on. Profiles: smoke, laptop, gpu (the embedded generator at full width),
+paper (a style-based generator: W, 256 directions).
 """
 
 from __future__ import annotations
@@ -18,26 +20,27 @@ from facenb.directions import Directions
 from facenb.errors import FacenbError, unknown
 from facenb.files import atomic_write
 from facenb.generators import Generator, load_generator
-from facenb.methods.two_stage import METHODS, DirectionLearner, load_config
+from facenb.methods.two_stage import METHODS, VARIANTS, DirectionLearner, load_config
 
 _FOLDER = data_path("__init__.py").parent
+_ALL = (*METHODS, *VARIANTS)
 
 
 def train_all(
     generator: Generator, profile: str, seed: int = 0, methods: Sequence[str] = tuple(METHODS)
 ) -> dict[str, DirectionLearner]:
-    """Every experiment of `methods`, the second stages from SDD's directions.
+    """Every experiment of `methods` (names of `VARIANTS` too), second stages from SDD's directions.
 
     Each keeps its checkpoint in the cache, so that what was trained before is not trained again.
     """
     learned: dict[str, DirectionLearner] = {}
     for method in methods:
+        config = load_config(method, profile, seed=seed)
         start = None
-        if METHODS[method].second_stage:
+        if METHODS[config.method].second_stage:
             if "SDD" not in learned:
                 raise FacenbError(f"{method} starts from SDD's directions: train SDD with it.")
             start = learned["SDD"].directions_
-        config = load_config(method, profile, seed=seed)
         name = f"{method.lower()}_{generator.name}_{profile}_{seed}.safetensors"
         checkpoint = cache_dir() / "training" / name
         learned[method] = DirectionLearner(config).fit(generator, start, checkpoint)
@@ -56,17 +59,17 @@ def load_histories(generator: str = "digiface-dcgan-64") -> dict[str, dict[str, 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m facenb.train_directions")
-    parser.add_argument("methods", nargs="*", help=f"all by default: {', '.join(METHODS)}")
+    parser.add_argument("methods", nargs="*", help=f"all by default: {', '.join(_ALL)}")
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
     for method in options.methods:
-        if method not in METHODS:
-            raise unknown("method", method, METHODS)
+        if method not in _ALL:
+            raise unknown("method", method, _ALL)
     generator = load_generator(device=options.device)
-    learned = train_all(generator, options.profile, options.seed, options.methods or tuple(METHODS))
-    if set(learned) != set(METHODS):
+    learned = train_all(generator, options.profile, options.seed, options.methods or _ALL)
+    if set(learned) != set(_ALL):
         print("The checkpoints are kept; run without names to write what ships.")
         return
     facts = {"profile": options.profile, "seed": options.seed, "hardware": generator.device.type}

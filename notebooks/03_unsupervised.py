@@ -35,12 +35,12 @@ import seaborn as sns
 import torch
 
 import facenb
-from facenb.figures import FigureFolder, image_grid, strip_images
+from facenb.figures import FigureFolder, heatmap, image_grid, strip_images
 from facenb.methods.ganspace import GANSpace
 from facenb.methods.sefa import SeFa
 from facenb.naming import name_directions, path_correlations, path_responses
 from facenb.profiles import load_profile
-from facenb.sampling import score_edits
+from facenb.sampling import score_edits, score_paths
 from facenb.train_directions import load_histories, train_all
 
 sizes = load_profile(profile)
@@ -112,17 +112,7 @@ agreement = pd.DataFrame(
     cosines.numpy(), [f"SeFa {i + 1}" for i in range(8)], [f"PC{i + 1}" for i in range(8)]
 )
 figure, ax = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
-sns.heatmap(
-    agreement,
-    ax=ax,
-    vmin=0,
-    vmax=1,
-    cmap="mako",
-    annot=True,
-    fmt=".2f",
-    annot_kws={"size": 7},
-    cbar=False,
-)
+heatmap(ax, agreement, 0, 1, cmap="mako")
 folder.save(figure, "sefa_and_ganspace", "Cosine of SeFa with components of conv1", vector=True)
 folder.number("SeFa against GANSpace conv1, cosine", {f"{i + 1}": cosines[i, i] for i in range(8)})
 
@@ -175,8 +165,7 @@ low, high = (score_edits(G, scorers, discovered[discovered.names[0]], G.sample(6
 
 def walk(directions, count: int = 10) -> torch.Tensor:
     """Scores (N, K, S, A) along the first directions of a set."""
-    editors = list(directions)[:count]
-    return torch.stack([score_edits(G, scorers, e, walked, STEPS) for e in editors], dim=1)
+    return score_paths(G, scorers, list(directions)[:count], walked, STEPS)
 
 
 paths = {name: walk(directions) for name, directions in SETS.items()}
@@ -214,8 +203,8 @@ for name, directions in SETS.items():
 figure, axes = plt.subplots(1, 3, figsize=(15, 3.6), layout="constrained", sharey=False)
 for ax, (name, scores) in zip(axes, paths.items(), strict=True):
     strength = path_correlations(scores).mean(dim=0).abs()
-    sns.heatmap(strength.numpy(), ax=ax, vmin=0, vmax=1, cmap="mako", cbar=False,
-                xticklabels=scorers.names, yticklabels=range(1, strength.shape[0] + 1))  # fmt: skip
+    frame = pd.DataFrame(strength.numpy(), range(1, len(strength) + 1), scorers.names)
+    heatmap(ax, frame, 0, 1, cmap="mako", digits=None)
     ax.set(title=name)
 folder.save(figure, "correlations", "Mean |Pearson| of each score with the step", vector=True)
 

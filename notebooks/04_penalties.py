@@ -35,7 +35,9 @@ import seaborn as sns
 import torch
 
 import facenb
+from facenb import cache, penalties
 from facenb.figures import FigureFolder
+from facenb.files import sha256_file
 from facenb.latents import Latents
 from facenb.penalties import (
     exact_hessian_penalty,
@@ -51,6 +53,14 @@ G = facenb.load_generator(generator, device)
 folder = FigureFolder(
     "04_penalties", profile=profile, seed=seed, generator=generator, device=device
 )
+
+
+def computed(step: str, compute) -> dict[str, torch.Tensor]:
+    """What `compute` returns, from disk where this step ran before with the same code and sizes."""
+    inputs = {"step": step, "profile": profile, "seed": seed, "device": device,
+              "generator": G.fingerprint, "code": sha256_file(penalties.__file__)}  # fmt: skip
+    return cache.cached("penalties", inputs, compute)
+
 
 # %% [markdown]
 # ## Question
@@ -125,12 +135,26 @@ z = torch.randn(256, 6, generator=random)
 truth = float(exact_hessian_penalty(network, z.double()))
 runs = 10 if profile == "smoke" else 60
 
+
 # %%
-truths = [float(exact_hessian_penalty(network, z[i : i + 1].double())) for i in range(runs)]
-by_k = [(k, float(hessian_penalty(network, z[i : i + 1], k=k, seed=i)) / truths[i])
-        for k in (2, 4, 8, 16, 32) for i in range(runs)]  # fmt: skip
-by_epsilon = [(e, float(hessian_penalty(network, z, k=64, epsilon=e, seed=i)) / truth)
-              for e in (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0) for i in range(10)]  # fmt: skip
+def ratios() -> dict[str, torch.Tensor]:
+    truths = [float(exact_hessian_penalty(network, z[i : i + 1].double())) for i in range(runs)]
+    by_k = [
+        [hessian_penalty(network, z[i : i + 1], k, seed=i) / truths[i] for i in range(runs)]
+        for k in KS
+    ]
+    by_epsilon = [
+        [hessian_penalty(network, z, 64, e, seed=i) / truth for i in range(10)] for e in SIZES
+    ]
+    return {"k": torch.tensor(by_k), "epsilon": torch.tensor(by_epsilon)}
+
+
+KS, SIZES = (2, 4, 8, 16, 32), (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+estimates = computed("estimator", ratios)
+by_k = [(k, float(v)) for k, row in zip(KS, estimates["k"], strict=True) for v in row]
+by_epsilon = [
+    (e, float(v)) for e, row in zip(SIZES, estimates["epsilon"], strict=True) for v in row
+]
 by_k = pd.DataFrame(by_k, columns=["k", "estimate / truth"])
 by_epsilon = pd.DataFrame(by_epsilon, columns=["epsilon", "estimate / truth"])
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
@@ -163,24 +187,29 @@ bias.to_frame().T.round(2)
 
 # %%
 directions = torch.linalg.qr(torch.randn(G.latent_dim, 8, generator=random)).Q
-codes = G.sample(32, seed).values
+codes = G.sample(8 if profile == "smoke" else 32, seed).values
 
 
 def image(coefficients, codes):
     return G.synthesize(Latents(codes + coefficients @ directions.T, "z"))
 
 
-origin = torch.zeros(len(codes), 8)
-rows = {}
-for reduction in ("max", "mean"):
-    draws = [float(hessian_penalty(image, origin, seed=i, reduction=reduction, context=(codes,)))
+def on_the_generator(reduction: str) -> dict[str, torch.Tensor]:
+    draws = [hessian_penalty(image, origin, seed=i, reduction=reduction, context=(codes,))
              for i in range(4 if profile == "smoke" else 20)]  # fmt: skip
     limit = hessian_penalty_limit(
         image, origin, 4 if profile == "smoke" else 8, reduction, context=(codes,), seed=seed
     )
-    values = torch.tensor(draws)
+    return {"draws": torch.stack(draws), "limit": torch.as_tensor(limit)}
+
+
+origin = torch.zeros(len(codes), 8)
+rows = {}
+for reduction in ("max", "mean"):
+    found = computed(reduction, lambda r=reduction: on_the_generator(r))
+    values = found["draws"]
     rows[reduction] = {"mean of estimates": values.mean(), "relative noise": values.std() / values.mean(),
-                       "ε → 0, many draws": limit}  # fmt: skip
+                       "ε → 0, many draws": found["limit"]}  # fmt: skip
 reductions = pd.DataFrame(rows).T.astype(float)
 folder.number("reductions", {name: row.to_dict() for name, row in reductions.iterrows()})
 folder.table(
@@ -201,12 +230,18 @@ folder.table(
 # what it adds to the squared second difference grows like 1/ε². So the estimate should grow like 1/ε, and
 # never converge. It does:
 
+
 # %%
-few = codes[:8]
+def kinks() -> dict[str, torch.Tensor]:
+    few, draws = {"context": (codes[:8],), "seed": seed}, 4 if profile == "smoke" else 16
+    steps = [hessian_penalty(image, origin[:8], draws, e, "mean", **few) for e in EPSILONS]
+    limit = hessian_penalty_limit(image, origin[:8], draws, "mean", **few)
+    return {"steps": torch.stack(steps), "limit": torch.as_tensor(limit)}
+
+
 EPSILONS = (1.0, 0.3, 0.1, 0.03, 0.01)
-estimates = pd.Series({e: float(hessian_penalty(image, origin[:8], 4 if profile == "smoke" else 16, e, "mean",
-                                                 context=(few,), seed=seed)) for e in EPSILONS})  # fmt: skip
-limit = float(hessian_penalty_limit(image, origin[:8], 16, "mean", context=(few,), seed=seed))
+found = computed("kinks", kinks)
+estimates, limit = pd.Series(found["steps"].tolist(), EPSILONS), float(found["limit"])
 figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.plot(estimates.index, estimates, marker="o", label="finite differences")
 ax.plot(
@@ -269,7 +304,7 @@ def pixel_map(k: int) -> torch.Tensor:
     return (s.var(dim=0).mean(dim=(0, 1)) / 0.1**4).sqrt()
 
 
-heat = pixel_map(4 if profile == "smoke" else 16)
+heat = computed("pixel map", lambda: {"root": pixel_map(4 if profile == "smoke" else 16)})["root"]
 with torch.no_grad():
     average = (G.synthesize(G.sample(256, seed)).mean((0, 1)) + 1) / 2
 figure, axes = plt.subplots(1, 2, figsize=(6, 3), layout="constrained")

@@ -35,7 +35,7 @@ import seaborn as sns
 import torch
 
 import facenb
-from facenb.figures import FigureFolder, image_grid, strip_images
+from facenb.figures import FigureFolder, heatmap, image_grid, strip_images
 from facenb.methods.two_stage import METHODS
 from facenb.metrics import bootstrap
 from facenb.naming import (
@@ -47,7 +47,7 @@ from facenb.naming import (
     share_of_row,
 )
 from facenb.profiles import load_profile
-from facenb.sampling import sample_scored, score_edits
+from facenb.sampling import sample_scored, score_paths
 from facenb.train_directions import load_histories, train_all
 
 sizes = load_profile(profile)
@@ -184,9 +184,7 @@ reference = sample_scored(G, scorers, sizes.fresh, seed + 1)
 keep = [scorers.names.index(name) for name in ATTRIBUTES]
 low, high = (reference.scores[:, keep].quantile(q, dim=0) for q in (0.02, 0.98))
 paths = {
-    name: torch.stack([score_edits(G, scorers, e, walked, STEPS) for e in directions], dim=1)[
-        ..., keep
-    ]
+    name: score_paths(G, scorers, list(directions), walked, STEPS)[..., keep]
     for name, directions in sets.items()
 }
 pearson = {name: path_correlations(scores) for name, scores in paths.items()}
@@ -210,17 +208,7 @@ def best_table(values: torch.Tensor) -> pd.DataFrame:
 T1 = {name: best_table(values) for name, values in pearson.items()}
 figure, axes = plt.subplots(1, 5, figsize=(22, 4.6), layout="constrained", sharey=True)
 for ax, (name, frame) in zip(axes, T1.items(), strict=True):
-    sns.heatmap(
-        frame,
-        ax=ax,
-        vmin=-1,
-        vmax=1,
-        cmap="vlag",
-        annot=True,
-        fmt=".1f",
-        cbar=False,
-        annot_kws={"size": 7},
-    )
+    heatmap(ax, frame, digits=1)
     ax.set_title(f"{name}: mean on the diagonal {frame.values.diagonal().mean():.2f}")
     folder.table(frame, f"T1_{name}", f"{name}: best direction by mean Pearson's r")
 folder.save(
@@ -237,16 +225,8 @@ for row, (label, transform) in zip(
 ):
     for ax, name in zip(row, METHODS, strict=True):
         frame = best_table(transform(response[name].mean(0))[None])
-        sns.heatmap(
-            frame,
-            ax=ax,
-            cmap="vlag",
-            center=0,
-            annot=True,
-            fmt=".2f",
-            cbar=False,
-            annot_kws={"size": 6},
-        )
+        most = frame.abs().to_numpy().max()
+        heatmap(ax, frame, -most, most, size=6)
         ax.set_title(f"{name}, {label}")
 folder.save(
     figure, "T1_code", "The same by the public code's r·std, and L1-normalised", vector=True

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from facenb.editors import LinearEditor
-from facenb.figures import FigureFolder, heatmaps, image_grid, strip_images
+from facenb.figures import FigureFolder, heatmap, heatmaps, image_grid, strip_images
 from facenb.generators import load_generator
 
 
@@ -73,3 +73,16 @@ def test_the_same_chart_is_the_same_file(folder):
         folder.save(heatmaps(frame), "chart", "A caption", vector=True)
         content.append([(folder.path / f"chart.{kind}").read_bytes() for kind in ("png", "svg")])
     assert content[0] == content[1]
+
+
+def test_a_heat_map_shows_its_numbers_right_way_up():
+    figure, ax = plt.subplots()
+    frame = pd.DataFrame([[1.0, -0.5], [0.25, 0.0], [0.1, 0.2]], ["x", "y", "z"], ["a", "b"])
+    heatmap(ax, frame, digits=2)
+    shown = {t.get_position(): t.get_text() for t in ax.texts}
+    assert shown[(0.5, 0.5)] == "1.00" and shown[(1.5, 0.5)] == "-0.50"
+    assert shown[(0.5, 2.5)] == "0.10"
+    assert ax.get_ylim() == (3, 0)  # the first row is on top
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["x", "y", "z"]
+    dark, pale = (next(t for t in ax.texts if t.get_text() == s) for s in ("1.00", "0.00"))
+    assert dark.get_color() != pale.get_color()  # readable on either colour

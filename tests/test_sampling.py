@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from facenb import cache
+from facenb.editors import LinearEditor
 from facenb.errors import UnknownNameError
-from facenb.sampling import PART, sample_scored, score
+from facenb.sampling import PART, sample_scored, score, score_edits, score_paths
 
 # A generator and a suite small enough to run in no time; the same file is run as a program below,
 # so that a process can be killed in the middle of its work.
@@ -153,3 +154,25 @@ def test_a_cached_step_is_computed_once_and_keyed_by_its_inputs(own_cache):
     assert len(calls) == 2
     with pytest.raises(TypeError):
         cache.key({"seed": object()})
+
+
+def test_paths_share_the_unedited_codes(own_cache):
+    generator, suite = Tiny(), Suite()
+    latents, strengths = generator.sample(3), [-2.0, 0.0, 1.0]
+    editors = [LinearEditor(str(i), torch.eye(8)[i]) for i in range(4)]
+    whole = torch.stack(
+        [score_edits(generator, suite, e, latents, strengths) for e in editors], dim=1
+    )
+    suite.seen = 0
+    scores = score_paths(generator, suite, editors, latents, [-2.0, 0.0, 1.0])
+    assert scores.shape == (3, 4, 3, 2)
+    assert torch.allclose(scores, whole, atol=1e-6)
+    assert suite.seen == 3 * (4 * 2 + 1)  # not 3 · 4 · 3
+
+
+def test_paths_without_an_unedited_step(own_cache):
+    generator, suite = Tiny(), Suite()
+    editors = [LinearEditor("a", torch.eye(8)[0])]
+    scores = score_paths(generator, suite, editors, generator.sample(2), [1.0, -1.0])
+    expected = score_edits(generator, suite, editors[0], generator.sample(2), [1.0, -1.0])
+    assert torch.equal(scores[:, 0], expected)

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from facenb.checkpoints import CheckpointError
 from facenb.directions import Directions
-from facenb.errors import FacenbError
+from facenb.errors import FacenbError, UnknownNameError
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.methods.direction_matrix import KINDS, DirectionMatrix, angles_moved
 from facenb.methods.two_stage import (
     CONFIGS,
     METHODS,
+    VARIANTS,
     DirectionLearner,
     held_out_penalty,
     load_config,
@@ -245,3 +246,33 @@ def test_profiles_cover_every_method_and_stage_two_is_not_orthogonal_by_default(
             assert config.matrix == ("free" if METHODS[name].second_stage else "gram-schmidt")
             assert (config.reduction, config.draws, config.epsilon) == ("max", 2, 0.1)
     assert load_config("DTH", "laptop", matrix="expm").matrix == "expm"
+
+
+# Profiles and variants
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "gpu"])
+def test_every_experiment_fits_the_embedded_generator(profile: str) -> None:
+    for name in (*METHODS, *VARIANTS):
+        config = load_config(name, profile)
+        assert config.space == "z"
+        start = None
+        if METHODS[config.method].second_stage:
+            start = stage_one(config.count, 100).vectors
+        matrix = DirectionMatrix(100, config.count, config.matrix, start=start)
+        assert matrix.vectors().shape == (config.count, 100)
+
+
+def test_variants_change_what_they_say() -> None:
+    hdp, control = load_config("HDP", "laptop"), load_config("sdd-batch-12", "laptop")
+    assert (control.method, control.batch, control.steps) == ("SDD", hdp.batch, hdp.steps)
+    code = load_config("dth-expm-mean", "laptop")
+    assert (code.method, code.matrix, code.reduction) == ("DTH", "expm", "mean")
+    assert replace(code, matrix="free", reduction="max") == load_config("DTH", "laptop")
+    dth = {(c.matrix, c.reduction) for c in map(load_config, VARIANTS) if c.method == "DTH"}
+    assert dth | {("free", "max")} == {(m, r) for m in KINDS for r in ("max", "mean")}
+
+
+def test_an_unknown_variant_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="dth-expm-mean"):
+        load_config("dth-cayley")

@@ -29,10 +29,24 @@ from facenb.directions import Directions
 from facenb.generators import Generator
 from facenb.methods.direction_matrix import smallest_angle
 from facenb.methods.discovery import held_out, random_for
-from facenb.methods.two_stage_configs import CONFIGS, METHODS, Config, load_config
+from facenb.methods.two_stage_configs import (
+    CONFIGS,
+    METHODS,
+    VARIANTS,
+    Config,
+    load_config,
+)
 from facenb.methods.two_stage_training import Training, as_tensors, digest, penalty_of
 
-__all__ = ["CONFIGS", "METHODS", "Config", "DirectionLearner", "held_out_penalty", "load_config"]
+__all__ = [
+    "CONFIGS",
+    "METHODS",
+    "VARIANTS",
+    "Config",
+    "DirectionLearner",
+    "held_out_penalty",
+    "load_config",
+]
 
 
 class DirectionLearner:

@@ -63,16 +63,20 @@ class Conv(nn.Module):
         self.bias.add_(offset.reshape(-1))
 
     def forward(self, x: Tensor) -> Tensor:
-        pad = 0
+        pad, weight = 0, self.weight
         if self.padding == "same":
-            size = self.weight.shape[-1]
-            top, bottom = same_padding(x.shape[2], size, self.stride)
-            left, right = same_padding(x.shape[3], size, self.stride)
-            if top == bottom == left == right:
-                pad = top
+            size = weight.shape[-1]
+            rows = same_padding(x.shape[2], size, self.stride)
+            columns = same_padding(x.shape[3], size, self.stride)
+            if rows == columns == (0, 1):
+                # a zero before the kernel and one on both sides: the same sums, and the feature
+                # map, far larger than the kernel, need not be copied into a padded one
+                weight, pad = F.pad(weight, (1, 0, 1, 0)), 1
+            elif len({*rows, *columns}) == 1:
+                pad = rows[0]
             else:
-                x = F.pad(x, (left, right, top, bottom))
-        x = F.conv2d(x, self.weight, self.bias, self.stride, pad, groups=self.groups)
+                x = F.pad(x, (*columns, *rows))
+        x = F.conv2d(x, weight, self.bias, self.stride, pad, groups=self.groups)
         # in place: nothing but this layer has seen x, and neither gradient needs the old values
         if self.activation == "relu":
             return F.relu_(x)
