@@ -64,7 +64,7 @@ class LinearEditor:
 
     def edit(self, latents: Latents, strength: Strength) -> Latents:
         values = latents.require(self.space)
-        shift = _per_code(strength, values) * self._direction_for(values)
+        shift = per_code(strength, values) * self._direction_for(values)
         if self.layers is None:
             return latents.with_values(values + shift)
         first, last = self.layers
@@ -217,7 +217,7 @@ def apply(
     return latents
 
 
-def _per_code(strength: Strength, values: Tensor) -> Tensor:
+def per_code(strength: Strength, values: Tensor) -> Tensor:
     """`strength` shaped to multiply `values`: a number, or one for each of the N codes."""
     strength = torch.as_tensor(strength, dtype=values.dtype, device=values.device)
     check_finite(strength, "strength")

@@ -1,0 +1,253 @@
+"""The latent transformer: its equations by hand, joint against separate training, one real edit."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.base import clone
+
+import facenb
+from facenb.editors import Editor, compose, strip
+from facenb.errors import FacenbError, UnknownNameError
+from facenb.explorer.engine import Engine
+from facenb.explorer.state import EditState
+from facenb.latents import Latents
+from facenb.methods.attribute_correlation import celeba_correlation, label_correlation
+from facenb.methods.latent_classifier import LatentClassifier
+from facenb.methods.latent_transformer import LatentTransformer, scaling_factors
+from facenb.methods.transformer_editors import SLOPE, LatentTransformers, TransformerEditor
+from facenb.sampling import score
+
+NAMES = ("first", "second", "third")
+
+
+def linear_classifier(weight, names=NAMES):
+    """A classifier whose log-odds are exactly z @ weight.T."""
+    state = {"0.weight": weight, "0.bias": weight.new_zeros(len(weight)), "history": torch.zeros(1)}
+    return LatentClassifier(hidden=None).restore(state, names)
+
+
+def world(n=64, d=6, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    z = torch.randn(n, d, generator=random, dtype=torch.float64)
+    return z, linear_classifier(torch.eye(d, dtype=torch.float64)[:3] * 2), torch.eye(3)
+
+
+def test_scaling_factors_are_those_of_the_paper():
+    probability = torch.tensor([[0.1, 0.4, 0.6, 0.9]])
+    found = scaling_factors(torch.logit(probability))
+    torch.testing.assert_close(found, torch.tensor([[0.9, 0.6, -0.6, -0.9]]))
+
+
+def test_the_edit_is_equation_1_by_hand():
+    weights = {
+        "weight_in": torch.tensor([[[1.0, 0.0], [0.0, -1.0]]]),
+        "bias_in": torch.tensor([[0.5, 0.0]]),
+        "weight_out": torch.tensor([[[2.0, 0.0], [0.0, 1.0]]]),
+        "bias_out": torch.tensor([[0.0, 3.0]]),
+    }
+    editor = TransformerEditor("by hand", weights)
+    assert isinstance(editor, Editor)
+    z = Latents(torch.tensor([[1.0, 2.0]]), "z")
+    # hidden (1.5, −2) → LeakyReLU (1.5, −0.4) → H = (3, −0.4 + 3)
+    h = torch.tensor([[3.0, -2 * SLOPE + 3]])
+    torch.testing.assert_close(editor.displacement(z.values), h)
+    torch.testing.assert_close(editor.edit(z, -0.5).values, z.values - 0.5 * h)
+    assert torch.equal(editor.edit(z, 0).values, z.values)
+    moved = strip(editor, z, [0.0, 2.0]).values
+    torch.testing.assert_close(moved, torch.cat([z.values, z.values + 2 * h]))
+
+
+@pytest.mark.parametrize("reconstruction", ["norm", "squared"])
+def test_the_losses_are_equations_2_to_5_by_hand(reconstruction):
+    z, classifier, _ = world(n=5)
+    gamma = torch.tensor([[1.0, -0.25, 0.5], [-0.25, 1.0, 0.0], [0.5, 0.0, 1.0]])
+    model = LatentTransformer(
+        reconstruction=reconstruction, reconstruction_weight=7.0, epochs=1, batch=5, rate=1e-12
+    )
+    found = model.fit(z, classifier, gamma).history_[0]  # (3, K), at the first weights
+    before = classifier.logits(z)
+    for j, name in enumerate(NAMES):
+        alpha = scaling_factors(before)[:, j]
+        moved = model.transformers()[name].edit(Latents(z, "z"), alpha).values
+        after = classifier.logits(moved)
+        verdict = F.binary_cross_entropy_with_logits(after[:, j], (alpha > 0).double())
+        others = sum(
+            (1 - abs(float(gamma[j, i]))) * (after[:, i] - before[:, i]).abs().mean()
+            for i in range(3)
+            if i != j
+        )
+        length = (moved - z).norm(dim=1).mean()
+        if reconstruction == "squared":
+            length = (moved - z).square().mean()
+        expected = torch.stack([verdict, others, length])
+        torch.testing.assert_close(found[:, j], expected, atol=1e-8, rtol=1e-6)
+    whole = (found[0] + 1.0 * found[1] + 7.0 * found[2]).sum()
+    torch.testing.assert_close(model._loss(found), whole)
+
+
+def test_trained_together_is_trained_alone():
+    z, classifier, gamma = world()
+    model = LatentTransformer(epochs=4, batch=8, rate=1e-2)
+    together = model.fit(z, classifier, gamma, ["first", "third"]).transformers()
+    history = model.history_
+    start = model._start(z, torch.tensor([0, 2]))
+    for i, name in enumerate(("first", "third")):
+        alone = clone(model).fit(z, classifier, gamma, [name])
+        for key, weight in alone.weights_.items():
+            joint = together[name].weights[key]
+            assert (joint - start[key][i]).abs().max() > 1e-2  # it did train
+            torch.testing.assert_close(joint, weight, atol=1e-10, rtol=1e-8)
+        torch.testing.assert_close(history[:, :, i], alone.history_[:, :, 0])
+
+
+def test_it_turns_the_verdict_on_its_target_and_keeps_the_others():
+    z, classifier, gamma = world(n=512)
+    model = LatentTransformer(epochs=20, batch=32, rate=1e-2, reconstruction_weight=0.1)
+    transformers = model.fit(z, classifier, gamma).transformers()
+    unseen = Latents(world(n=200, seed=1)[0], "z")
+    before = classifier.logits(unseen.values) > 0
+    for j, editor in enumerate(transformers):
+        strength = torch.where(before[:, j], -1.5, 1.5)
+        after = classifier.logits(editor.edit(unseen, strength).values) > 0
+        changed = (after != before).double().mean(dim=0)
+        assert changed[j] > 0.9
+        assert changed[[i for i in range(3) if i != j]].max() < 0.15
+
+
+def test_a_correlated_attribute_is_allowed_to_follow():
+    z, _, _ = world(n=512)
+    weight = torch.zeros(3, 6, dtype=torch.float64)
+    weight[0, 0], weight[1, 0], weight[1, 1], weight[2, 2] = 2, 1.6, 1.2, 2
+    classifier = linear_classifier(weight)
+    follows = {}
+    for value in (0.0, 1.0):
+        gamma = torch.eye(3)
+        gamma[0, 1] = gamma[1, 0] = value
+        model = LatentTransformer(epochs=10, batch=32, rate=1e-2).fit(
+            z, classifier, gamma, ["first"]
+        )
+        h = model.transformers()["first"].displacement(z)
+        follows[value] = float((h @ weight[1]).mean() / (h @ weight[0]).mean())
+    assert abs(follows[0.0]) < 0.1
+    assert follows[1.0] > 0.5
+
+
+def test_in_sequence_every_edit_starts_where_the_last_one_ended():
+    z, classifier, gamma = world()
+    editors = LatentTransformer(epochs=1).fit(z, classifier, gamma).transformers().editors()
+    latents = Latents(z, "z")
+    step = editors["first"].edit(latents, 1.0)
+    expected = step.values + 0.5 * editors["second"].displacement(step.values)
+    both = compose([(editors["first"], 1.0), (editors["second"], 0.5)]).edit(latents, 1.0)
+    torch.testing.assert_close(both.values, expected)
+
+
+def test_correlations():
+    labels = torch.tensor([[0, 1], [0, 1], [1, 0], [1, 1]]).bool()
+    expected = -(0.5**2) / math.sqrt(0.5 * 0.5 * 0.75 * 0.25) / 2
+    assert float(label_correlation(labels)[0, 1]) == pytest.approx(expected)
+    with pytest.raises(ValueError, match=r"two classes.*column 1"):
+        label_correlation(torch.tensor([[0, 1], [1, 1]]))
+    gamma = celeba_correlation(["yaw", "gender", "beard", "age"])
+    assert gamma[0].tolist() == [1, 0, 0, 0]  # CelebA does not annotate yaw
+    assert gamma[1, 2] > 0.4 and gamma[2, 3] > 0  # men have beards, and so have the old
+    assert torch.equal(gamma, gamma.T)
+    with pytest.raises(UnknownNameError, match="Known: smile"):
+        celeba_correlation(["yaw"])
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path):
+    z, _, gamma = world()
+    model = LatentTransformer(hidden=9, epochs=1).fit(
+        z.float(), linear_classifier(torch.eye(6)[:3]), gamma
+    )
+    transformers = model.transformers(generator="none", seed=3)
+    transformers.save(tmp_path / "t.safetensors")
+    again = LatentTransformers.load(tmp_path / "t.safetensors")
+    assert again.names == NAMES and again.space == "z"
+    assert again.provenance == transformers.provenance and again.provenance["generator"] == "none"
+    latents = Latents(z.float(), "z")
+    assert torch.equal(again["second"].edit(latents, 1).values,
+                       transformers["second"].edit(latents, 1).values)  # fmt: skip
+    one = again["second"].displacement(z.float())
+    torch.testing.assert_close(again.displacements(latents)[1], one)
+    restored = LatentTransformer(hidden=9).restore(model.state(), NAMES).transformers()
+    assert torch.equal(restored["third"].weights["bias_in"], again["third"].weights["bias_in"])
+
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "t.safetensors").read_bytes()[:500])
+    with pytest.raises(FacenbError, match="expected safetensors"):
+        LatentTransformers.load(tmp_path / "cut.safetensors")
+    facenb.load_directions("interfacegan").save(tmp_path / "d.safetensors")
+    with pytest.raises(FacenbError, match="expected transformers in format"):
+        LatentTransformers.load(tmp_path / "d.safetensors")
+
+
+def test_bad_input_names_expected_and_given():
+    z, classifier, gamma = world()
+    with pytest.raises(UnknownNameError, match=r"unknown target 'forth'.*Known: first"):
+        LatentTransformer().fit(z, classifier, gamma, ["forth"])
+    with pytest.raises(ValueError, match=r"gamma \(3, 3\), given \(64, 6\) and \(2, 2\)"):
+        LatentTransformer().fit(z, classifier, torch.eye(2))
+    with pytest.raises(ValueError, match=r"gamma.*NaN"):
+        LatentTransformer().fit(z, classifier, gamma * torch.nan)
+    with pytest.raises(UnknownNameError, match="unknown reconstruction 'cubed'"):
+        LatentTransformer(reconstruction="cubed").fit(z, classifier, gamma)
+    with pytest.raises(ValueError, match=r"losses of epoch 1 \(lower the rate\)"):
+        LatentTransformer(rate=1e300, epochs=1).fit(z, classifier, gamma)
+    with pytest.warns(UserWarning, match="says yes to 'first' on all 64 codes"):
+        LatentTransformer(epochs=1).fit(z.abs(), classifier, gamma, ["first"])
+    editor = LatentTransformer(epochs=1).fit(z, classifier, gamma).transformers()["first"]
+    with pytest.raises(ValueError, match=r"first: expected codes \(N, 6\), given shape \(2, 5\)"):
+        editor.edit(Latents(torch.zeros(2, 5), "z"), 1.0)
+    with pytest.raises(facenb.errors.SpaceError, match=r"'z'.*'w'"):
+        editor.edit(Latents(torch.zeros(2, 6), "w"), 1.0)
+    weights = editor.weights | {"bias_in": torch.zeros(1, 3)}
+    with pytest.raises(ValueError, match=r"weights .*\(K, h\).* given"):
+        LatentTransformers(("first",), weights)
+
+
+@pytest.fixture(scope="module")
+def light():
+    """Generator, scorer, codes, scores: brightness and warmth need no network."""
+    generator, scorers = facenb.load_generator(), facenb.load_scorers(["brightness", "warmth"])
+    latents = generator.sample(1500, seed=0)
+    return generator, scorers, latents, score(generator, scorers, latents)
+
+
+def test_end_to_end_an_edit_moves_its_target_and_holds_the_rest(light):
+    generator, scorers, latents, scores = light
+    labels = scores > scores.median(dim=0).values
+    classifier = LatentClassifier(64, epochs=15, batch=64).fit(
+        latents.values, labels, scorers.names
+    )
+    model = LatentTransformer(epochs=10, batch=32, rate=1e-3)
+    model.fit(latents.values, classifier, label_correlation(labels))
+    fresh = generator.sample(64, seed=1)
+    before = score(generator, scorers, fresh)
+    editors = model.transformers().editors()
+    for target, name in enumerate(scorers.names):
+        after = score(generator, scorers, editors[name].edit(fresh, 1.5))
+        change = (after - before).mean(dim=0) / scores.std(dim=0)
+        assert change[target] > 0.8
+        assert change[1 - target].abs() < 0.35 * change[target]
+
+
+def test_in_the_explorer_beside_a_linear_editor(light):
+    generator, _, latents, _ = light
+    classifier = linear_classifier(torch.eye(100)[:3])
+    model = LatentTransformer(epochs=1, batch=512).fit(latents.values, classifier, torch.eye(3))
+    editors = {
+        "smile": facenb.load_directions("interfacegan")["smile"],
+        **model.transformers().editors(),
+    }
+    engine = Engine(generator, editors)
+    state = EditState(strengths={"smile": 1.0, "second": 1.2})
+    step = editors["smile"].edit(generator.sample(1), 1.0)
+    expected = editors["second"].edit(step, 1.2).values
+    torch.testing.assert_close(engine.edited(state).values, expected)
+    assert engine.frame(state).after.shape == (1, 3, 64, 64)
+    held = engine.edited(EditState(strengths={"second": 1.0}, held=frozenset({"smile"})))
+    distances = editors["smile"].distance
+    torch.testing.assert_close(distances(held), distances(generator.sample(1)))
