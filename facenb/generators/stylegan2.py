@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import string
 from pathlib import Path
 
 import torch
@@ -106,7 +107,7 @@ class StyleGAN2(Generator):
 
         (4, 8) is (0, 3): conv4, up8, conv8.
         """
-        sides = [int(name.lstrip("convuprgb")) for name in self.w_names]
+        sides = [int(name.lstrip(string.ascii_letters)) for name in self.w_names]
         if first not in sides or last not in sides or first > last:
             raise ValueError(
                 f"{self.name}: expected sides among {sorted(set(sides))}, the first not above the "
