@@ -22,11 +22,14 @@ from facenb.bench import peak_mebibytes, plain_dcgan, seconds
 from facenb.bench.discovery import bench_discovery
 from facenb.bench.pca import bench_streaming_pca
 from facenb.bench.penalties import bench_hessian_penalty
+from facenb.bench.transformer import bench_latent_transformer
 from facenb.explorer import bench as explorer_bench
 from facenb.figures import FigureFolder
 from facenb.sampling import sample_scored
 
 SAMPLED = 20_000
+# multiplications and additions to a picture: 16·Cin·Cout weights at every input pixel
+_DCGAN_FLOP = 32 * (100 * 512 + 16 * 512 * 256 + 64 * 256 * 128 + 256 * 128 * 64 + 1024 * 64 * 3)
 
 
 def bench_generator() -> dict[str, str]:
@@ -38,11 +41,18 @@ def bench_generator() -> dict[str, str]:
     before, after, quick = seconds(
         lambda: plain(codes), lambda: generator.synthesize(z), lambda: half.synthesize(z)
     )
+    square = torch.randn(2048, 2048)
+    product = 2 * 2048**3 / seconds(lambda: square @ square, rounds=5)[0]
     error = (half.synthesize(z) - generator.synthesize(z)).square().mean()
     decibels = float(10 * (4 / error).log10())
     return {
         "DCGAN, batch 64": f"{64 / after:.0f} img/s (plain module {64 / before:.0f})",
         "DCGAN against the plain module": f"{before / after:.2f} ×",
+        "DCGAN, float32 arithmetic": (
+            f"{64 * _DCGAN_FLOP / after / 1e9:.0f} GFLOP/s (a plain matrix product here: "
+            f"{product / 1e9:.0f}; twice the plain module would need "
+            f"{2 * 64 * _DCGAN_FLOP / before / 1e9:.0f})"
+        ),
         "DCGAN in bfloat16": f"{before / quick:.2f} ×, PSNR {decibels:.0f} dB",
     }
 
@@ -110,6 +120,7 @@ BENCHES = (
     bench_hessian_penalty,
     bench_streaming_pca,
     bench_discovery,
+    bench_latent_transformer,
     bench_sampling,
 )
 
