@@ -1,0 +1,1 @@
+"""Training of the embedded style-based generator; `python -m facenb.train_stylegan2` runs it."""
