@@ -1,0 +1,215 @@
+"""The surrogate gradient field (Li et al., 2021): walk latents to a target condition of any size.
+
+    field = SurrogateGradientField(load_config("laptop")).fit(codes, scores, names)
+    target = field.shifted(scores[:8], {"smile": +2})
+    found = field.manipulate(codes[:8], scores[:8], target, observe)
+    found.codes, found.status
+
+A condition is any vector that can be read off a picture: attribute scores, landmarks, the embedding
+of a caption. `sgf_mapping` is F, `sgf_field` Eq. 6, `sgf_search` Algorithm 1.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Named
+from os import PathLike
+
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from facenb.conditions import ConditionRange
+from facenb.errors import check_finite, unknown
+from facenb.methods.sgf_field import Order, operator_norm, spectral_radius, surrogate_field
+from facenb.methods.sgf_search import Manipulation, walk
+from facenb.methods.sgf_training import MappingConfig, train_mapping
+
+Observe = Callable[[Tensor], Tensor]
+"""Codes (N, d) → their conditions (N, C), such as scores of the pictures that they make."""
+
+STEP = 0.2  # λ: the share of the way in a step (reimplementation consensus, as ORDER)
+ORDER = 1
+MAX_STEPS = 20
+TOLERANCE = 0.1
+_MEASURED = 32  # training pairs that the spectral radius is measured on
+
+
+class SurrogateGradientField(BaseEstimator):
+    """The field of one generator and one kind of condition.
+
+    Args:
+        config: of the mapping F; `sgf_training.load_config(profile)` has one for every profile.
+
+    Attributes:
+        names_: names of the C conditions.
+        mapping_: F on standardised conditions, frozen.
+        mean_, scale_: (C,) mean and standard deviation of the training conditions.
+        range_: their ranges and combinations: `range_.check(target)` says what is unlike them.
+        limit_: length of a code beyond which a walk counts as diverged: 1.5 times the longest.
+        loss_: (steps,) reconstruction error in training, mean square a dimension.
+        radius_, norm_: (32,) spectral radius and operator norm of ∂F/∂z on training pairs.
+    """
+
+    def __init__(self, config: MappingConfig | None = None) -> None:
+        self.config = config
+
+    def fit(
+        self,
+        values: Tensor,
+        conditions: Tensor,
+        names: Sequence[str] | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+    ) -> SurrogateGradientField:
+        """Train F on latents (N, d) and their conditions (N, C).
+
+        Args:
+            checkpoint: see `train_mapping`: resumes, or reads a finished training back.
+
+        Raises:
+            ValueError: shapes that do not fit, NaN, or a condition that never varies.
+        """
+        if values.ndim != 2 or conditions.ndim != 2 or len(values) != len(conditions):
+            raise ValueError(
+                "SGF: expected latents (N, d) and conditions (N, C), "
+                f"given {tuple(values.shape)} and {tuple(conditions.shape)}."
+            )
+        check_finite(values, "latents")
+        check_finite(conditions, "conditions")
+        self.names_ = tuple(map(str, range(conditions.shape[1])) if names is None else names)
+        self.range_ = ConditionRange().fit(conditions, self.names_)
+        self.mean_, self.scale_ = conditions.mean(dim=0), conditions.std(dim=0)
+        self.limit_ = 1.5 * float(values.norm(dim=1).max())
+        standard = self._standard(conditions)
+        self.mapping_, self.loss_ = train_mapping(
+            self.config or MappingConfig(), values, standard, checkpoint
+        )
+        few = values[:_MEASURED], standard[:_MEASURED]
+        self.radius_ = spectral_radius(self.mapping_, *few)
+        self.norm_ = operator_norm(self.mapping_, *few)
+        return self
+
+    def field(
+        self,
+        values: Tensor,
+        conditions: Tensor,
+        change: Tensor,
+        order: Order = ORDER,
+        difference: float | None = None,
+    ) -> Tensor:
+        """δz (N, d) for a change of the conditions (N, C) or (C,), in their own units: Eq. 6."""
+        self._check(values, conditions)
+        change = self._wide(change, values, "change") / self.scale_
+        return surrogate_field(
+            self.mapping_, values, self._standard(conditions), change, order, difference
+        )
+
+    def spectral_radius(self, values: Tensor, conditions: Tensor) -> Tensor:
+        """(N,) of ∂F/∂z; the Neumann series converges where it is below 1."""
+        self._check(values, conditions)
+        return spectral_radius(self.mapping_, values, self._standard(conditions))
+
+    def shifted(self, conditions: Tensor, changes: Named[str, float]) -> Tensor:
+        """The target (N, C) where the named conditions move by so many standard deviations."""
+        target = conditions.clone()
+        for name, change in changes.items():
+            column = self._column(name)
+            target[:, column] += change * self.scale_[column]
+        return target
+
+    def manipulate(
+        self,
+        values: Tensor,
+        conditions: Tensor,
+        target: Tensor,
+        observe: Observe | None = None,
+        order: Order = ORDER,
+        step: float = STEP,
+        max_steps: int = MAX_STEPS,
+        tolerance: float = TOLERANCE,
+        difference: float | None = None,
+    ) -> Manipulation:
+        """Algorithm 1: walk codes (N, d) with conditions (N, C) to the target (N, C) or (C,).
+
+        Each code is stopped for itself, and its walk does not depend on the rest of the batch.
+
+        Args:
+            observe: the conditions of new codes. None is the fast version (appendix J): they are
+                taken to change as asked.
+            step: λ; the field is asked for λ(c₁ − c₀) each time.
+            tolerance: share of the asked change that may be missing at the end.
+
+        Raises:
+            ValueError: conditions or a target of another length than was trained on, NaN.
+        """
+        self._check(values, conditions)
+        target = self._wide(target, values, "target")
+        if not 0 < step <= 1 or max_steps < 0 or not 0 <= tolerance < 1:
+            raise ValueError(
+                "SGF: expected 0 < step ≤ 1, max_steps ≥ 0 and 0 ≤ tolerance < 1, "
+                f"given {step}, {max_steps} and {tolerance}."
+            )
+        if order == "exact" or order > 1:
+            self._warn_of_divergence()
+        c0, c1 = self._standard(conditions), self._standard(target)
+        change = step * (c1 - c0)
+
+        def advance(z: Tensor, c: Tensor, rows: Tensor) -> Tensor:
+            return z + surrogate_field(self.mapping_, z, c, change[rows], order, difference)
+
+        def look(z: Tensor, c: Tensor, rows: Tensor) -> Tensor:
+            return c + change[rows] if observe is None else self._standard(observe(z))
+
+        path, along, steps, status = walk(
+            values, c0, c1, advance, look, max_steps, tolerance, self.limit_, "SGF"
+        )
+        along = along * self.scale_ + self.mean_
+        outside = self.range_.check(target).outside
+        return Manipulation(path[-1], path, along, target, steps, status, outside)
+
+    def _column(self, name: str) -> int:
+        if name not in self.names_:
+            raise unknown("condition", name, self.names_)
+        return self.names_.index(name)
+
+    def _standard(self, conditions: Tensor) -> Tensor:
+        return (conditions - self.mean_) / self.scale_
+
+    def _check(self, values: Tensor, conditions: Tensor) -> None:
+        dimension = self.mapping_.dimension
+        if values.ndim != 2 or values.shape[1] != dimension:
+            raise ValueError(f"SGF: expected codes (N, {dimension}), given {tuple(values.shape)}.")
+        check_finite(values, "codes")
+        if conditions.shape != (len(values), len(self.names_)):
+            raise ValueError(
+                f"SGF: expected conditions ({len(values)}, {len(self.names_)}), "
+                f"given {tuple(conditions.shape)}."
+            )
+        check_finite(conditions, "conditions")
+
+    def _wide(self, given: Tensor, values: Tensor, what: str) -> Tensor:
+        """`given` (C,) or (N, C) as (N, C)."""
+        if given.shape[-1:] != (len(self.names_),) or given.ndim > 2:
+            raise ValueError(
+                f"{what}: expected {len(self.names_)} numbers a code ({self._list()}), "
+                f"given shape {tuple(given.shape)}."
+            )
+        if given.ndim == 2 and len(given) not in (1, len(values)):
+            raise ValueError(f"{what}: expected {len(values)} rows, given {len(given)}.")
+        check_finite(given, what)
+        return given.to(values).expand(len(values), -1)
+
+    def _list(self) -> str:
+        shown = ", ".join(self.names_[:6])
+        return shown if len(self.names_) <= 6 else f"{shown}, …"
+
+    def _warn_of_divergence(self) -> None:
+        share = float((self.radius_ >= 1).float().mean())
+        if share:
+            warnings.warn(
+                f"SGF: on {share:.0%} of the samples measured the spectral radius of ∂F/∂z is 1 or "
+                f"more (up to {float(self.radius_.max()):.2f}), so that the Neumann series does "
+                "not converge there: a higher order is no better approximation, and the exact "
+                "solve answers another question. Order 1 is the published default.",
+                stacklevel=3,
+            )
