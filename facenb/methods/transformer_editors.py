@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from facenb.data import data_path
 from facenb.editors import Strength, per_code
 from facenb.errors import FacenbError, check_finite, unknown
 from facenb.files import atomic_write
@@ -155,3 +156,12 @@ class LatentTransformers:
             metadata["space"],
             json.loads(metadata["provenance"]),
         )
+
+
+def load_transformers(generator: str = "digiface-dcgan-64") -> LatentTransformers:
+    """The transformers that ship with the package, one for each semantic score.
+
+    `python -m facenb.train_transformers` made them in the laptop profile (`provenance` says how).
+    UnknownNameError lists the files there are.
+    """
+    return LatentTransformers.load(data_path(f"transformers_{generator}.safetensors"))
