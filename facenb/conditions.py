@@ -1,4 +1,4 @@
-"""Conditions: what a picture is asked to be, as a vector. Li et al. 2021 §3.1, §4.2, appendix F.
+"""Conditions: what a picture is asked to be, as a vector. Li et al. 2021 §3.1, §4.2, §4.9, app. F.
 
 A condition is any callable that takes images (N, 3, S, S) in [−1, 1] to (N, C) and has `names`, C
 of them, and a `fingerprint` for cache keys. The scores of `load_scorers` are one; landmarks, a
@@ -100,8 +100,8 @@ def observe(
 ) -> Callable[[Tensor], Tensor]:
     """A function that says which condition codes (N, d) have now: (N, C), on the codes' device.
 
-    It draws and judges the pictures in batches, without gradients: line 4 of the paper's
-    Algorithm 1.
+    It draws and judges the pictures in batches, without gradients: what the paper's algorithm asks
+    at every step (§3.4).
     """
 
     def conditions_of(values: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class ConditionRange(BaseEstimator):
     """Which targets are like the conditions that a method learned from, and which are not.
 
     SGF "does not cover the case where target condition is out of the training data distribution"
-    (§5). Two questions, since a target can have ordinary entries in a combination that no sample
+    (§4.9). Two questions, since a target can have ordinary entries in a combination that no sample
     has: is every entry in its range, and is the whole within a Mahalanobis distance? Either answer
     is set so that `share` of the training conditions pass it.
 

