@@ -1,8 +1,8 @@
 """Captions as conditions: a sentence written from a picture's scores, encoded as a vector.
 
-Li et al. 2021 (§4.2, §4.8) take an image captioner and a sentence transformer. A captioner trained on
-photographs has little to say about 64-pixel faces, so the sentence is written from the scores by a
-small grammar, and a target is any sentence that the user types:
+Li et al. 2021 (§4.2, §4.8) take an image captioner and a sentence transformer. A captioner trained
+on photographs has little to say about 64-pixel faces, so the sentence is written from the scores by
+a small grammar, and a target is any sentence that the user types:
 
     grammar = Grammar().fit(samples.scores, samples.names)
     grammar(samples.scores[:1])     # ["a smiling young woman with glasses, looking left"]
