@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
+from email.message import Message
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -146,36 +148,80 @@ def _last_errors(text: str) -> str:
 
 
 def _download(package: Package, url: str, part: Path) -> Path:
-    """Download into `part`, going on where an earlier attempt stopped."""
+    """The archive of `package`, downloaded into `part`."""
+    return download(url, part, package.title, what_to_do(package), package.size)
+
+
+def download(url: str, part: Path, title: str, advice: str, size: int | None = None) -> Path:
+    """Download into `part`, showing progress, and going on where an earlier attempt stopped.
+
+    Where the server says which version of the file it sends, that is kept beside `part`, and a
+    file that has changed since is begun anew. `part` is returned when it is complete.
+
+    Args:
+        title, advice: what is fetched, and what to do when it cannot be; for errors.
+        size: bytes to expect, where they are known; a `part` that has as many is begun anew.
+
+    Raises AssetError when the server cannot be reached or breaks off; `part` stays.
+    """
     have = part.stat().st_size if part.exists() else 0
-    if have >= package.size:
+    if size is not None and have >= size:
         have = 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    version = part.with_name(f"{part.name}.version")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(_request(url, have, version), timeout=TIMEOUT) as answer:
             if answer.status != 206:  # the server sends the whole file, asked or not
                 have = 0
-            length = int(answer.headers.get("Content-Length") or package.size - have)
-            label = f"{package.name}: downloading"
+            _note_version(answer.headers, version)
+            length = answer.headers.get("Content-Length") or (size and size - have)
+            total = None if length is None else have + int(length)
             with (
                 part.open("ab" if have else "wb") as stream,
                 tqdm(
-                    desc=label, total=have + length, initial=have, unit="B", unit_scale=True
+                    desc=f"{title}: downloading",
+                    total=total,
+                    initial=have,
+                    unit="B",
+                    unit_scale=True,
                 ) as bar,
             ):
                 while chunk := answer.read(CHUNK):
                     stream.write(chunk)
                     bar.update(len(chunk))
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
+            return part  # an earlier attempt was killed after the last byte
+        raise _failure(title, url, error, advice) from error
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-        raise AssetError(
-            f"{package.title} could not be fetched from {url}: {error}\n"
-            f"What came so far is kept, and the same command goes on from there.\n"
-            f"{what_to_do(package)}"
-        ) from error
+        raise _failure(title, url, error, advice) from error
     found = part.stat().st_size
-    if found < have + length:
+    if total is not None and found < total:
         raise AssetError(
-            f"{package.title}: the connection to {url} closed after {found:,} of "
-            f"{have + length:,} bytes. Run the same command again: it goes on from there."
+            f"{title}: the connection to {url} closed after {found:,} of {total:,} bytes. "
+            "Run the same command again: it goes on from there."
         )
+    version.unlink(missing_ok=True)
     return part
+
+
+def _request(url: str, have: int, version: Path) -> urllib.request.Request:
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    if have and version.exists():
+        headers["If-Range"] = version.read_text()
+    return urllib.request.Request(url, headers=headers)
+
+
+def _note_version(headers: Message, version: Path) -> None:
+    """Keep what tells this version of the file from another; weak tags cannot be resumed by."""
+    tag = headers.get("ETag") or headers.get("Last-Modified")
+    if tag and not tag.startswith("W/"):
+        version.write_text(tag)
+    else:
+        version.unlink(missing_ok=True)
+
+
+def _failure(title: str, url: str, error: Exception, advice: str) -> AssetError:
+    return AssetError(
+        f"{title} could not be fetched from {url}: {error}\n"
+        f"What came so far is kept, and the same command goes on from there.\n{advice}"
+    )

@@ -1,25 +1,36 @@
-"""Generators behind one interface: `load_generator(name)`."""
+"""Generators behind one interface: `load_generator(name | path | URL)`."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import torch
 
 from facenb.assets import asset_path, asset_sha256
 from facenb.errors import unknown
-from facenb.generators import dcgan
+from facenb.generators import checkpoints, dcgan
 from facenb.generators.base import Generator
+from facenb.generators.checkpoints import WeightsError
+from facenb.generators.stylegan2 import StyleGAN2
+from facenb.generators.zoo import ZOO, fetched_file, published_file
 
-__all__ = ["Generator", "load_generator"]
+__all__ = ["Generator", "WeightsError", "load_generator", "weights_file"]
 
 _WEIGHTS = {"digiface-dcgan-64": ("digiface-dcgan-64/weights.tar", dcgan.load)}
+_SUFFIXES = (".pt", ".pth", ".pkl", ".safetensors")
 
 
 def load_generator(
-    name: str = "digiface-dcgan-64",
+    name: str | os.PathLike[str] = "digiface-dcgan-64",
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Generator:
-    """The generator called `name`, with its weights fetched on first use.
+    """The generator called `name`, or the one in a file of weights, given by its path or URL.
+
+    Files of StyleGAN2, StyleGAN and PGGAN in the layouts that `facenb.generators.checkpoints`
+    lists are told apart by content; nothing in them is run. Files behind names and URLs are
+    fetched on first use, kept, and compared with what they were ever after.
 
     Args:
         dtype: torch.bfloat16 is much faster where the processor has it (AVX512-BF16, AMX, recent
@@ -28,12 +39,31 @@ def load_generator(
 
     Raises:
         UnknownNameError: no such generator; the message lists the known ones.
+        FileNotFoundError: no file at that path.
         AssetError: the weights are not cached and cannot be fetched, or are not the pinned file.
+        WeightsError: the file is damaged, of another network, or asks for code to run.
     """
-    if name not in _WEIGHTS:
-        raise unknown("generator", name, _WEIGHTS)
-    asset, load = _WEIGHTS[name]
-    fingerprint = asset_sha256(asset)
+    if name in _WEIGHTS:
+        asset, load = _WEIGHTS[name]
+        generator = load(asset_path(asset), name, asset_sha256(asset))
+    else:
+        generator = checkpoints.load(weights_file(name), name if name in ZOO else None)
     if dtype != torch.float32:  # other pictures, so other entries in every cache
-        fingerprint += f"-{dtype}"
-    return load(asset_path(asset), name, fingerprint).to(device, dtype)
+        if isinstance(generator, StyleGAN2):
+            return generator.variant(precision=dtype).to(device)
+        generator.fingerprint += f"-{dtype}"
+    return generator.to(device, dtype)
+
+
+def weights_file(name: str | os.PathLike[str]) -> Path:
+    """The file behind a path, a URL or a published name, fetched on first use."""
+    if name in ZOO:
+        return published_file(name)
+    if "://" in str(name):
+        return fetched_file(str(name))
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    if isinstance(name, Path) or path.suffix in _SUFFIXES or len(path.parts) > 1:
+        raise FileNotFoundError(f"there is no file {path}; give the path of a file of weights.")
+    raise unknown("generator", name, (*_WEIGHTS, *ZOO))

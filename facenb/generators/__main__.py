@@ -1,0 +1,48 @@
+"""The command line of the generators.
+
+python -m facenb.generators describe FILE     what a file of weights holds; nothing of it is run
+python -m facenb.generators list              published generators by name, and what is at hand
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from facenb.errors import FacenbError
+from facenb.generators import weights_file
+from facenb.generators.checkpoints import describe
+from facenb.generators.zoo import ZOO, folder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m facenb.generators", description="The generators of facenb."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    describing = commands.add_parser("describe", help="what a file of weights holds")
+    describing.add_argument("file", metavar="FILE", help="a path, a URL or a published name")
+    commands.add_parser("list", help="published generators by name, and what is at hand")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "describe":
+            print(describe(weights_file(options.file)))
+        else:
+            _list()
+    except (FacenbError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _list() -> None:
+    print(f"kept in {folder()}")
+    for published in ZOO.values():
+        there = "at hand" if (folder() / published.file).exists() else "not fetched"
+        print(f"\n{published.name}  ({there})\n  {published.url}\n  {published.licence}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
