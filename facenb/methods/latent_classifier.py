@@ -156,11 +156,11 @@ class LatentClassifier(BaseEstimator):
     def restore(self, state: dict[str, Tensor], names: Sequence[str]) -> LatentClassifier:
         """The classifier that `state` was taken of: `hidden` and `names` have to be the same."""
         weights = {key: value for key, value in state.items() if key != "history"}
-        first, last = next(iter(weights.values())), list(weights.values())[-1]
+        first, last = weights["0.weight"], weights[max(weights)]  # whatever the order they come in
         self.network_ = self._network(first.shape[1], len(last)).to(first)
         self.network_.load_state_dict(weights)
         self.network_.requires_grad_(False).eval()
-        self.names_ = _names(names, last[None])
+        self.names_ = _names(names, last.T)
         self.history_ = state["history"]
         return self
 
