@@ -54,7 +54,7 @@ class PreferenceStudy:
     Args:
         originals: (N, 3, S, S) in [−1, 1].
         edits: two methods by name, (N, 3, S, S) each.
-        goals: what each edit was to do, N texts such as "smiling".
+        goals: what each edit was to do, N texts such as "smiling" or "no glasses".
         path: the CSV file of the answers, with the columns of `COLUMNS`; `choice` is the name of
             the better method. It is made with the first answer, and continued where it exists.
         seed: of the order and the sides. Each method is on the left in half of the questions.
@@ -148,8 +148,8 @@ class PreferenceStudy:
             self.question.value = f"<b>All {total} questions are answered. Thank you.</b>"
             return
         self.question.value = (
-            f"<b>Which picture makes this face more {escape(self._goals[item])}, and changes "
-            f"nothing else?</b> Question {done + 1} of {total}"
+            f"Asked for: <b>{escape(self._goals[item])}</b>. Which picture does that better, and "
+            f"keeps the rest as it was? Question {done + 1} of {total}"
         )
         for widget, picture in zip((self._original, *self._pair), self._three(item), strict=True):
             widget.value = pictures.to_png(picture)

@@ -58,7 +58,7 @@ def test_answers_are_on_disk_before_the_next_question(path):
     expected = []
     for side in ("left", "right", "right"):
         item, (left, right) = s.item, shown(s)
-        assert (left, right) == s.sides[item] and f"goal {item}," in s.question.value
+        assert (left, right) == s.sides[item] and f"<b>goal {item}</b>" in s.question.value
         s.buttons[side].click()
         expected.append([str(item), left, right, left if side == "left" else right])
         with path.open(newline="") as file:
