@@ -99,13 +99,20 @@ def score_edits(
     The cache is keyed by the edited codes themselves, so that any editor can be asked.
     """
     codes = strip(editor, latents.to("cpu"), strengths)
+    found = score_once(generator, scorers, codes, f"scoring {editor.name}")
+    return found.unflatten(0, (len(latents), len(strengths)))
+
+
+def score_once(
+    generator: Generator, scorers: ScorerSuite, latents: Latents, progress: str | None = None
+) -> Tensor:
+    """`score`, from disk where these very codes were scored before."""
+    codes = latents.to("cpu")
     inputs = _identity(generator, scorers) | {"space": codes.space, "codes": _digest(codes.values)}
     found = cache.cached(
-        "edit-scores",
-        inputs,
-        lambda: {"scores": score(generator, scorers, codes, f"scoring {editor.name}")},
+        "edit-scores", inputs, lambda: {"scores": score(generator, scorers, codes, progress)}
     )
-    return found["scores"].unflatten(0, (len(latents), len(strengths)))
+    return found["scores"]
 
 
 def score_paths(

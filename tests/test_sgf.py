@@ -16,7 +16,7 @@ from facenb.explorer.engine import Engine
 from facenb.explorer.state import EditState
 from facenb.latents import Latents
 from facenb.methods import sgf_training
-from facenb.methods.sgf import SurrogateGradientField
+from facenb.methods.sgf import SurrogateGradientField, fit_sgf
 from facenb.methods.sgf_editor import SGFEditor, sgf_editors
 from facenb.methods.sgf_field import (
     jacobian,
@@ -430,3 +430,14 @@ def test_on_the_generator_brightness_moves_and_warmth_stays():
         EditState(seed=3, strengths={"brightness": 2.0})
     )
     assert frame.after.mean() > frame.before.mean() + 0.1
+
+
+def test_a_field_is_fitted_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
+    codes, conditions = small_data()
+    first = fit_sgf(SMALL, codes, conditions, NAMES)
+    monkeypatch.setattr(sgf_training, "_advance", None)  # training again would fail
+    again = fit_sgf(SMALL, codes, conditions, NAMES)
+    assert torch.equal(
+        first.field(codes, conditions, conditions), again.field(codes, conditions, conditions)
+    )

@@ -19,11 +19,12 @@ from os import PathLike
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from facenb.cache import folder
 from facenb.conditions import ConditionRange
 from facenb.errors import check_finite, unknown
 from facenb.methods.sgf_field import Order, operator_norm, spectral_radius, surrogate_field
 from facenb.methods.sgf_search import Manipulation, walk
-from facenb.methods.sgf_training import MappingConfig, train_mapping
+from facenb.methods.sgf_training import MappingConfig, run_identity, train_mapping
 
 Observe = Callable[[Tensor], Tensor]
 """Codes (N, d) → their conditions (N, C), such as scores of the pictures that they make."""
@@ -213,3 +214,15 @@ class SurrogateGradientField(BaseEstimator):
                 "solve answers another question. Order 1 is the published default.",
                 stacklevel=3,
             )
+
+
+def fit_sgf(
+    config: MappingConfig, values: Tensor, conditions: Tensor, names: Sequence[str]
+) -> SurrogateGradientField:
+    """`SurrogateGradientField(config)` fitted, or as it was fitted to the same before.
+
+    The state of the training is in the cache: what was interrupted goes on.
+    """
+    place = folder("sgf", run_identity(config, values, conditions))
+    checkpoint = place.with_suffix(".checkpoint")
+    return SurrogateGradientField(config).fit(values, conditions, names, checkpoint)

@@ -43,7 +43,7 @@ class MappingConfig:
     modulation: str = "feature"
     coefficient: float = 1.0
     noise: float = 0.0
-    steps: int = 5000
+    steps: int = 3000
     batch: int = 256
     rate: float = 2e-3
     decay: float = 0.02
@@ -105,7 +105,7 @@ def train_mapping(
     ).to(values)
     mapping.train()
     optimiser = torch.optim.Adam(mapping.parameters(), lr=config.rate, fused=True)
-    identity = asdict(config) | {"version": _VERSION, "data": _digest(values, conditions)}
+    identity = run_identity(config, values, conditions)
     losses: list[float] = []
     if checkpoint is not None and (state := load_checkpoint(checkpoint, identity)):
         mapping.load_state_dict(state["mapping"])
@@ -122,6 +122,11 @@ def train_mapping(
                     _save(checkpoint, identity, mapping, optimiser, losses)
     mapping.requires_grad_(False).eval()
     return mapping, torch.tensor(losses, dtype=torch.float64)
+
+
+def run_identity(config: MappingConfig, values: Tensor, conditions: Tensor) -> dict[str, object]:
+    """What decides a training: a checkpoint of anything else is refused."""
+    return asdict(config) | {"version": _VERSION, "data": _digest(values, conditions)}
 
 
 def _advance(
