@@ -398,8 +398,17 @@ def their_modules() -> Iterator[None]:
         yield
 
 
-def save_nvidia(path: Path, state: State, rate: float = 0.01, clamp: float | None = None) -> Path:
-    """A network-snapshot pickle: G, D, G_ema, augment_pipe, training_set_kwargs."""
+def save_nvidia(
+    path: Path,
+    state: State,
+    rate: float = 0.01,
+    clamp: float | None = None,
+    snapshots: int = 0,
+) -> Path:
+    """A network-snapshot pickle: G, D, G_ema, augment_pipe, training_set_kwargs.
+
+    `snapshots`: how many of G and D are as large as G_ema.
+    """
     with their_modules():
         easy = sys.modules["dnnlib.util"].EasyDict
         attributes = {
@@ -409,12 +418,13 @@ def save_nvidia(path: Path, state: State, rate: float = 0.01, clamp: float | Non
             "_init_kwargs": easy(z_dim=Z),
         }
         network = module(state, "Generator", **attributes)
-        other = module({"b4.fc.weight": torch.ones(3, 3)}, "Discriminator")
+        small = {"b4.fc.weight": torch.ones(3, 3)}
+        others = [module(state if i < snapshots else small, "Other") for i in range(2)]
         with path.open("wb") as stream:
             pickle.dump(
                 {
-                    "G": other,
-                    "D": other,
+                    "G": others[0],
+                    "D": others[1],
                     "G_ema": network,
                     "augment_pipe": None,
                     "training_set_kwargs": easy(class_name="Dataset", path="faces.zip"),

@@ -3,8 +3,9 @@
     generator = load("network.pkl")     # also .pt, .pth, .safetensors: told apart by content
     print(describe("network.pkl"))
 
-`unpickle` reads pickles as data, `containers` knows the kinds of file, `layouts` compares keys and
-shapes, and each known layout has its table in `stylegan2_layouts` or `genforce`.
+`unpickle` reads pickles as data, `containers` knows the kinds of file, `states` finds the tensors
+in them, `layouts` compares keys and shapes, and each known layout has its table in
+`stylegan2_layouts` or `genforce`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from torch import Tensor, nn
 
 from facenb.files import sha256_file
 from facenb.generators.base import Generator
-from facenb.generators.checkpoints.containers import Contents, Found, find_state, look
+from facenb.generators.checkpoints.containers import Contents, look
 from facenb.generators.checkpoints.genforce import PGGAN_KIND, STYLEGAN_KIND
 from facenb.generators.checkpoints.layouts import Kind, Row, compare, take
+from facenb.generators.checkpoints.states import Found, find_state
 from facenb.generators.checkpoints.stylegan2_layouts import FACENB, NVIDIA, ROSINALITY
 from facenb.generators.checkpoints.unpickle import WeightsError
 from facenb.generators.stylegan2_network import Layout

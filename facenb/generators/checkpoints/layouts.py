@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from facenb.generators.base import Generator
-from facenb.generators.checkpoints.containers import Contents, Found, read
+from facenb.generators.checkpoints.containers import Contents
+from facenb.generators.checkpoints.states import Found, read
 from facenb.generators.checkpoints.unpickle import Record, WeightsError
 from facenb.generators.stylegan2_network import Layout
 
