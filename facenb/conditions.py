@@ -31,6 +31,9 @@ from facenb.latents import Latents
 from facenb.sampling import score
 from facenb.scorers import nets
 
+# Standard deviations. A caption on the edge of a range is encoded to other last digits in another
+# batch, and is no less inside for that.
+_ROUNDING = 1e-3
 _LANDMARKS_VERSION = 1  # raise when a change here or in the net's crop moves the points
 
 
@@ -207,6 +210,7 @@ class ConditionRange(BaseEstimator):
         targets = targets.detach().cpu().double()
         above, below = (targets - self.high_).clamp(min=0), (targets - self.low_).clamp(max=0)
         beyond, distance = (above + below) / self.scale_, self._distance(targets)
+        beyond[beyond.abs() < _ROUNDING] = 0
         outside = (beyond != 0).any(1) | (distance > self.limit_)
         return RangeReport(self.names_, beyond, distance, self.limit_, outside)
 

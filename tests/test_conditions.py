@@ -142,6 +142,13 @@ def test_range_says_what_is_outside_and_by_how_much(known):
     assert "2 of 3 targets" in str(report) and f"c by {expected:.1f} σ" in str(report)
 
 
+def test_rounding_takes_nothing_out_of_its_range(known):
+    reach = ConditionRange().fit(known, ("a", "b", "c"))
+    edge = torch.stack([reach.high_[:1], 9.5 * reach.high_[:1], torch.full((1,), 5.0)], 1)
+    assert not reach.check(edge + 1e-6).outside.any()
+    assert reach.check(edge + 1e-2).outside.all()
+
+
 def test_mahalanobis_distance_is_the_textbook_one(known):
     reach = ConditionRange().fit(known, ("a", "b", "c"))
     target = torch.tensor([[1.0, -5.0, 7.0]])
