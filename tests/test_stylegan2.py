@@ -7,12 +7,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from facenb.bench.stylegan2 import reference_pictures, up_filter
-from facenb.errors import SpaceError
-from facenb.generators import stylegan2
-from facenb.generators.stylegan2 import StyleGAN2, layout_of
+from facenb.errors import AssetError, SpaceError
+from facenb.generators import load_generator
+from facenb.generators.stylegan2 import StyleGAN2
 from facenb.generators.stylegan2_network import (
     Layout,
     StyledConv,
@@ -108,7 +107,6 @@ def test_published_layouts() -> None:
 
 def test_state_dictionary_is_as_documented() -> None:
     state = random_network().state_dict()
-    assert layout_of(state) == LAYOUT
     shapes = {name: tuple(value.shape) for name, value in state.items()}
     assert shapes["mapping.0.weight"] == (7, 9) and shapes["mapping.2.weight"] == (7, 7)
     assert shapes["convs.1.weight"] == (10, 12, 3, 3) and shapes["convs.1.noise"] == (8, 8)
@@ -120,7 +118,7 @@ def test_clamp_bounds_every_layer() -> None:
     layout = Layout(LAYOUT.channels, 9, 7, 3, clamp=0.01)
     pictures = random_network(layout=layout).synthesize(torch.randn(2, 7).double())
     # each ToRGB at most 0.01, doubled pictures of at most as much, four resolutions
-    assert float(pictures.abs().max()) <= 0.04 + 1e-9
+    assert float(pictures.detach().abs().max()) <= 0.04 + 1e-9
 
 
 def test_spaces_agree() -> None:
@@ -264,12 +262,6 @@ def test_bfloat16_is_nearly_the_same_picture() -> None:
     assert torch.equal(generator.network.synthesize(w.values), exact)  # the variant has its own
 
 
-def test_a_shipped_file_loads(tmp_path) -> None:
-    network = random_network(torch.float32)
-    state = {k: v.half() for k, v in network.state_dict().items()}
-    save_file(state, tmp_path / "g.safetensors")
-    generator = stylegan2.load(tmp_path / "g.safetensors", "mine", "f")
-    assert generator.name == "mine" and generator.resolution == 32
-    network.load_state_dict({k: v.float() for k, v in state.items()})
-    w = torch.randn(2, 7)
-    torch.testing.assert_close(generator.network.synthesize(w), network.synthesize(w))
+def test_a_generator_without_weights_tells_the_command() -> None:
+    with pytest.raises(AssetError, match=r"facenb\.train_stylegan2 --config gpu"):
+        load_generator("facenb-stylegan2-64")

@@ -22,7 +22,6 @@ from facenb.generators.stylegan2_network import (
     ToRGB,
     published_layout,
 )
-from facenb.latents import Latents
 
 RESOLUTION = 256
 BATCHES = (1, 8)

@@ -12,12 +12,14 @@ from facenb.errors import unknown
 from facenb.generators import checkpoints, dcgan
 from facenb.generators.base import Generator
 from facenb.generators.checkpoints import WeightsError
+from facenb.generators.shipped import SHIPPED, shipped_file
 from facenb.generators.stylegan2 import StyleGAN2
 from facenb.generators.zoo import ZOO, fetched_file, published_file
 
 __all__ = ["Generator", "WeightsError", "load_generator", "weights_file"]
 
 _WEIGHTS = {"digiface-dcgan-64": ("digiface-dcgan-64/weights.tar", dcgan.load)}
+_NAMES = (*_WEIGHTS, *SHIPPED, *ZOO)
 _SUFFIXES = (".pt", ".pth", ".pkl", ".safetensors")
 
 
@@ -47,7 +49,7 @@ def load_generator(
         asset, load = _WEIGHTS[name]
         generator = load(asset_path(asset), name, asset_sha256(asset))
     else:
-        generator = checkpoints.load(weights_file(name), name if name in ZOO else None)
+        generator = checkpoints.load(weights_file(name), name if name in _NAMES else None)
     if dtype != torch.float32:  # other pictures, so other entries in every cache
         if isinstance(generator, StyleGAN2):
             return generator.variant(precision=dtype).to(device)
@@ -59,6 +61,8 @@ def weights_file(name: str | os.PathLike[str]) -> Path:
     """The file behind a path, a URL or a published name, fetched on first use."""
     if name in ZOO:
         return published_file(name)
+    if name in SHIPPED:
+        return shipped_file(name)
     if "://" in str(name):
         return fetched_file(str(name))
     path = Path(name).expanduser()
@@ -66,4 +70,4 @@ def weights_file(name: str | os.PathLike[str]) -> Path:
         return path
     if isinstance(name, Path) or path.suffix in _SUFFIXES or len(path.parts) > 1:
         raise FileNotFoundError(f"there is no file {path}; give the path of a file of weights.")
-    raise unknown("generator", name, (*_WEIGHTS, *ZOO))
+    raise unknown("generator", name, _NAMES)

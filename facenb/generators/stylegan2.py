@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import copy
 import string
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from facenb.errors import SpaceError
 from facenb.generators.base import Generator
-from facenb.generators.stylegan2_network import Layout, StyleGAN2Network
+from facenb.generators.stylegan2_network import StyleGAN2Network
 from facenb.latents import Latents
 
 STORED = "stored"
@@ -183,23 +181,3 @@ class StyleGAN2(Generator):
 def _conv_names(resolutions: int) -> list[str]:
     sides = [4 << r for r in range(1, resolutions)]
     return ["conv4"] + [f"{kind}{side}" for side in sides for kind in ("up", "conv")]
-
-
-def layout_of(state: dict[str, Tensor], clamp: float | None = None) -> Layout:
-    """The layout of a state dictionary, which its shapes decide."""
-    resolutions = sum(k.startswith("rgbs.") and k.endswith(".style.bias") for k in state)
-    return Layout(
-        channels=tuple(len(state[f"rgbs.{r}.style.bias"]) for r in range(resolutions)),
-        z_dim=state["mapping.0.weight"].shape[1],
-        w_dim=len(state["w_avg"]),
-        mapping_layers=sum(k.startswith("mapping.") and k.endswith(".bias") for k in state),
-        clamp=clamp,
-    )
-
-
-def load(path: Path, name: str, fingerprint: str) -> StyleGAN2:
-    """The generator in a safetensors file of half-precision weights, as training exports it."""
-    state = {key: value.float() for key, value in load_file(path).items()}
-    network = StyleGAN2Network(layout_of(state))
-    network.load_state_dict(state)
-    return StyleGAN2(network, name, fingerprint)

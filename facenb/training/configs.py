@@ -35,8 +35,8 @@ class Config:
     steps: int
     batch: int
     pool: int
+    r1_weight: float
     rate: float = 0.002
-    r1_weight: float = 0.1
     r1_every: int = 16
     path_weight: float = 2.0
     path_every: int = 4
@@ -65,10 +65,11 @@ class Config:
 CONFIGS = {
     "cpu": Config(
         name="facenb-stylegan2-32",
-        layout=Layout((128, 128, 96, 48), z_dim=128, w_dim=128, mapping_layers=4),
-        steps=12_000,
+        layout=Layout((96, 96, 64, 32), z_dim=128, w_dim=128, mapping_layers=4),
+        steps=20_000,
         batch=16,
         pool=16_000,
+        r1_weight=0.05,
         path_every=8,
     ),
     "gpu": Config(
