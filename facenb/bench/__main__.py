@@ -22,6 +22,7 @@ from facenb.bench import peak_mebibytes, plain_dcgan, seconds
 from facenb.bench.discovery import bench_discovery
 from facenb.bench.pca import bench_streaming_pca
 from facenb.bench.penalties import bench_hessian_penalty
+from facenb.bench.sgf import bench_sgf
 from facenb.bench.transformer import bench_latent_transformer
 from facenb.explorer import bench as explorer_bench
 from facenb.figures import FigureFolder
@@ -121,6 +122,7 @@ BENCHES = (
     bench_streaming_pca,
     bench_discovery,
     bench_latent_transformer,
+    bench_sgf,
     bench_sampling,
 )
 
