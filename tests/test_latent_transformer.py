@@ -16,8 +16,14 @@ from facenb.latents import Latents
 from facenb.methods.attribute_correlation import celeba_correlation, label_correlation
 from facenb.methods.latent_classifier import LatentClassifier
 from facenb.methods.latent_transformer import LatentTransformer, scaling_factors
-from facenb.methods.transformer_editors import SLOPE, LatentTransformers, TransformerEditor
+from facenb.methods.transformer_editors import (
+    SLOPE,
+    LatentTransformers,
+    TransformerEditor,
+    load_transformers,
+)
 from facenb.sampling import score
+from facenb.train_transformers import fit_classifier, fit_transformers
 
 NAMES = ("first", "second", "third")
 
@@ -251,3 +257,42 @@ def test_in_the_explorer_beside_a_linear_editor(light):
     held = engine.edited(EditState(strengths={"second": 1.0}, held=frozenset({"smile"})))
     distances = editors["smile"].distance
     torch.testing.assert_close(distances(held), distances(generator.sample(1)))
+
+
+def test_what_was_trained_before_comes_from_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("facenb.cache.cache_dir", lambda: tmp_path)
+    z = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
+    labels = z[:, :3] > 0
+    classifier = fit_classifier(z, labels, NAMES, epochs=2, hidden=8)
+    model = fit_transformers(z, classifier, torch.eye(3), epochs=1)
+
+    def refuse(*_args, **_settings):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(LatentTransformer, "fit", refuse)
+    again = fit_transformers(
+        z, fit_classifier(z, labels, NAMES, epochs=2, hidden=8), torch.eye(3), epochs=1
+    )
+    for key, weight in model.weights_.items():
+        assert torch.equal(again.weights_[key], weight)
+    assert torch.equal(again.history_, model.history_) and again.targets_ == NAMES
+    for changed in ({"gamma": torch.ones(3, 3)}, {"rate": 1e-3}, {"targets": ["first"]}):
+        with pytest.raises(AssertionError, match="trained again"):
+            fit_transformers(
+                **{"values": z, "classifier": classifier, "gamma": torch.eye(3), "epochs": 1}
+                | changed
+            )
+
+
+def test_the_shipped_transformers_turn_glasses_on():
+    transformers = load_transformers()
+    assert transformers.provenance["generator"] == "digiface-dcgan-64"
+    assert len(transformers) == 10 and set(transformers.names) >= {"smile", "glasses", "age"}
+    generator, scorers = facenb.load_generator(), facenb.load_scorers(["glasses"])
+    fresh = generator.sample(24, seed=11)
+    before, after = (
+        score(generator, scorers, codes)
+        for codes in (fresh, transformers["glasses"].edit(fresh, 1.5))
+    )
+    assert (after > before).float().mean() > 0.9
+    assert (after > 0).float().mean() > (before > 0).float().mean() + 0.4
