@@ -144,16 +144,20 @@ def stylegan(widths: tuple[int, ...] = (7, 6, 6, 5, 4, 4), z: int = Z, w: int = 
     return state
 
 
-def pggan(widths: tuple[int, ...] = WIDTHS, z: int = Z) -> State:
+def pggan(widths: tuple[int, ...] = WIDTHS, z: int = Z, early: bool = False) -> State:
+    """`early`: in the repository's first layout, with layers from 1 and one head."""
     draw, state, n_in = Draw(4), {}, z
+    if not early:
+        state["lod"] = torch.zeros(())
     for i in range(2 * len(widths)):
-        side, n_out = (3 if i else 4), widths[i // 2]
-        state[f"layer{i + 1}.conv.weight"] = draw(n_out, n_in, side, side)
-        state[f"layer{i + 1}.wscale.bias"] = draw(n_out, scale=0.3)
+        name, side, n_out = f"layer{i + early}", (3 if i else 4), widths[i // 2]
+        state[f"{name}.conv.weight"] = draw(n_out, n_in, side, side)
+        state[f"{name}.wscale.bias"] = draw(n_out, scale=0.3)
         n_in = n_out
-    head = f"output_{2 << len(widths)}x{2 << len(widths)}"
-    state[f"{head}.conv.weight"] = draw(3, n_in, 1, 1, scale=0.5)
-    state[f"{head}.wscale.bias"] = draw(3, scale=0.1)
+        if i % 2 and (not early or i == 2 * len(widths) - 1):
+            head = f"output_{4 << i // 2}x{4 << i // 2}" if early else f"output{i // 2}"
+            state[f"{head}.conv.weight"] = draw(3, n_in, 1, 1, scale=0.5)
+            state[f"{head}.wscale.bias"] = draw(3, scale=0.1)
     return state
 
 
@@ -326,17 +330,18 @@ def stylegan_shows(
 
 def pggan_shows(state: State, z: Tensor) -> Tensor:
     s = {key: value.double() for key, value in state.items()}
+    names = [key.removesuffix(".wscale.bias") for key in s if key.endswith("wscale.bias")]
     x = z.double()[:, :, None, None]
-    for i in range(sum(key.startswith("layer") for key in s) // 2):
-        weight, bias = s[f"layer{i + 1}.conv.weight"], s[f"layer{i + 1}.wscale.bias"]
+    for i, name in enumerate(name for name in names if name.startswith("layer")):
+        weight, bias = s[f"{name}.conv.weight"], s[f"{name}.wscale.bias"]
         x = _unit(x)
         if i and i % 2 == 0:
             x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
         x = F.conv2d(x, weight, padding=1 if i else 3) * math.sqrt(2 / weight[0].numel())
         x = _lrelu(x + bias[:, None, None])
-    head = next(key for key in s if key.startswith("output"))
-    weight, bias = s[head], s[head.replace("conv.weight", "wscale.bias")]
-    return F.conv2d(_unit(x), weight) / math.sqrt(x.shape[1]) + bias[:, None, None]
+    head = names[-1]
+    picture = F.conv2d(_unit(x), s[f"{head}.conv.weight"]) / math.sqrt(x.shape[1])
+    return picture + s[f"{head}.wscale.bias"][:, None, None]
 
 
 # --- NVIDIA's pickles ----------------------------------------------------------------------------

@@ -46,7 +46,7 @@ class Published:
 
 _NVIDIA = "https://api.ngc.nvidia.com/v2/models/nvidia/research/stylegan2/versions/1/files/"
 _STYLEGAN3 = "https://github.com/NVlabs/stylegan3#additional-material"
-_INTERFACEGAN = "https://github.com/genforce/interfacegan"
+_INTERFACEGAN = "https://github.com/genforce/interfacegan/blob/master/docs/InterFaceGAN.ipynb"
 
 
 def _stylegan2(data: str, side: int) -> Published:
@@ -60,9 +60,9 @@ def _interfacegan(name: str, link: str, file: str) -> Published:
     return Published(name, url, file, _INTERFACEGAN, "CC BY-NC 4.0 (NVIDIA's weights, converted)")
 
 
-# The addresses of the first group stand in the README of NVlabs/stylegan3, those of the second in
-# the Colab notebook of genforce/interfacegan. They were read there and never fetched by the people
-# who wrote this, so that a dead one is possible; the licences of the second are from memory.
+# The addresses of the first group stand in the README of NVlabs/stylegan3, those of the second in the
+# notebook of genforce/interfacegan that `home` names. They were read there, in stored copies of both
+# repositories, and not fetched, so that a dead one is possible. The licences are from memory.
 _ALL = (
     _stylegan2("ffhq", 256),
     _stylegan2("ffhq", 512),

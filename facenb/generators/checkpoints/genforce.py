@@ -30,24 +30,50 @@ def _scaled(shape: tuple[int, ...], gain: float = math.sqrt(2)) -> Callable[[Ten
 # --- PGGAN ---------------------------------------------------------------------------------------
 
 
+def _first(state: State) -> int:
+    """Layers count from 0; in the repository's first weeks they counted from 1."""
+    return 0 if "layer0.wscale.bias" in state else 1
+
+
 def _pggan_layout(state: State, _: Record | None) -> Layout:
-    n = count(state, "layer{}.wscale.bias", start=1) // 2
-    channels = [size(state, f"layer{2 * r + 1}.wscale.bias", 0) for r in range(n)]
-    return Layout(bounded(channels), z_dim=size(state, "layer1.conv.weight", 1), mapping_layers=0)
+    first = _first(state)
+    n = count(state, "layer{}.wscale.bias", first) // 2
+    channels = [size(state, f"layer{2 * r + first}.wscale.bias", 0) for r in range(n)]
+    z_dim = size(state, f"layer{first}.conv.weight", 1)
+    return Layout(bounded(channels), z_dim=z_dim, mapping_layers=0)
 
 
 def _pggan_rows(layout: Layout, state: State, _: Record | None) -> list[Row]:
-    rows, n_in = [], layout.z_dim
-    for i in range(2 * len(layout.channels)):
-        n_out, side = layout.channels[i // 2], 3 if i else 4
-        shape = (n_out, n_in, side, side)
-        rows.append(Row(f"layer{i + 1}.conv.weight", shape, f"convs.{i}.weight", _pggan(i, shape)))
-        rows.append(Row(f"layer{i + 1}.wscale.bias", (n_out,), f"convs.{i}.bias"))
+    first, widths = _first(state), layout.channels
+    # 0 once it has grown to its full resolution; unfinished networks show a smaller head
+    rows = [Row("lod", (), equals=torch.tensor(0.0))] if first == 0 else []
+    n_in = layout.z_dim
+    for i in range(2 * len(widths)):
+        theirs, n_out, side = f"layer{i + first}", widths[i // 2], 3 if i else 4
+        if f"{theirs}.weight" in state:  # doubled and convolved in one
+            shape = (3, 3, n_in, n_out)
+            rows.append(Row(f"{theirs}.weight", shape, f"convs.{i}.weight", _fused))
+        else:
+            shape = (n_out, n_in, side, side)
+            rows.append(Row(f"{theirs}.conv.weight", shape, f"convs.{i}.weight", _pggan(i, shape)))
+        rows.append(Row(f"{theirs}.wscale.bias", (n_out,), f"convs.{i}.bias"))
         n_in = n_out
-    head, shape = f"output_{layout.resolution}x{layout.resolution}", (3, n_in, 1, 1)
-    rows.append(Row(f"{head}.conv.weight", shape, "rgb.weight", _scaled(shape, 1.0)))
-    rows.append(Row(f"{head}.wscale.bias", (3,), "rgb.bias"))
+    heads = [f"output{r}" for r in range(len(widths))]
+    if first == 1:
+        heads = [*[None] * (len(widths) - 1), f"output_{layout.resolution}x{layout.resolution}"]
+    for head, width in zip(heads, widths, strict=True):
+        if head:
+            rows += _head(f"{head}.conv.weight", f"{head}.wscale.bias", width, head == heads[-1])
     return rows
+
+
+def _head(weight: str, bias: str, width: int, last: bool) -> list[Row]:
+    """The way to colours; those of smaller resolutions serve training alone."""
+    shape = (3, width, 1, 1)
+    return [
+        Row(weight, shape, "rgb.weight" if last else None, _scaled(shape, 1.0)),
+        Row(bias, (3,), "rgb.bias" if last else None),
+    ]
 
 
 def _pggan(i: int, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
@@ -101,10 +127,8 @@ def _stylegan_rows(layout: Layout, state: State, _: Record | None) -> list[Row]:
     for i in range(layout.w_layers):
         rows += _stylegan_layer(i, widths[max(i - 1, 0) // 2], widths[i // 2], w, state)
     for r, width in enumerate(widths):
-        shape, kept = (3, width, 1, 1), r == len(widths) - 1
-        weight, bias = ("rgb.weight", "rgb.bias") if kept else (None, None)
-        rows.append(Row(f"synthesis.output{r}.conv.weight", shape, weight, _scaled(shape, 1.0)))
-        rows.append(Row(f"synthesis.output{r}.bias", (3,), bias))
+        head, last = f"synthesis.output{r}", r == len(widths) - 1
+        rows += _head(f"{head}.conv.weight", f"{head}.bias", width, last)
     return rows
 
 
@@ -146,7 +170,7 @@ def _fused(weight: Tensor) -> Tensor:
 
 PGGAN_KIND = Kind(
     "PGGAN of genforce/interfacegan",
-    lambda state: "layer1.conv.weight" in state and "layer1.wscale.bias" in state,
+    lambda state: "layer1.conv.weight" in state and "layer1.wscale.bias" in state,  # both ways
     _pggan_layout,
     _pggan_rows,
     _empty_pggan,
