@@ -3,8 +3,9 @@
 A layer is convolution (but for the first, which has a learned constant) → noise → bias → leaky ReLU
 → instance normalisation → style: x ← (1 + s)·x + t with (s, t) = A·w + b (the paper's equation 1).
 
-State dictionary, with n = log2(R) − 1 resolutions, i = 0 … 2n − 1, equalised learning rates folded
-in except in the styles, whose scale 1/√w they share with StyleGAN2:
+The mapping network is StyleGAN2's. State dictionary, with n = log2(R) − 1 resolutions and
+i = 0 … 2n − 1; equalised learning rates are folded into the convolutions, and applied at run time,
+as in StyleGAN2, to the mapping network and the styles:
 
     mapping.{i}.weight, .bias      (w, z) for i = 0, else (w, w); (w,)
     w_avg                          (w,)
@@ -31,7 +32,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facenb.generators.stylegan2 import StyleGAN2
-from facenb.generators.stylegan2_network import Layout, Linear
+from facenb.generators.stylegan2_network import (
+    MAPPING_RATE,
+    Layout,
+    Linear,
+    StyleGAN2Network,
+)
 
 _SLOPE, _EPSILON = 0.2, 1e-8
 
@@ -70,7 +76,9 @@ class StyleGANNetwork(nn.Module):
         self.layout, self.precision = layout, torch.float32
         widths, w_dim = layout.channels, layout.w_dim
         sizes = [layout.z_dim] + [w_dim] * layout.mapping_layers
-        self.mapping = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.mapping = nn.ModuleList(
+            Linear(n_in, n_out, rate=MAPPING_RATE) for n_in, n_out in itertools.pairwise(sizes)
+        )
         self.register_buffer("w_avg", torch.zeros(w_dim))
         self.constant = nn.Parameter(torch.ones(1, widths[0], 4, 4))
         first = nn.Conv2d(widths[0], widths[0], 3, padding=1, bias=False)
@@ -84,12 +92,7 @@ class StyleGANNetwork(nn.Module):
             self.convs.append(StyledLayer(conv, n_out, 4 << r, w_dim))
         self.rgb = nn.Conv2d(widths[-1], 3, 1)
 
-    def map(self, z: Tensor) -> Tensor:
-        """w (N, w) of z (N, z), without truncation."""
-        x = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + _EPSILON)
-        for layer in self.mapping:
-            x = F.leaky_relu_(layer(x), _SLOPE)
-        return x
+    map = StyleGAN2Network.map
 
     def synthesize(self, w: Tensor, noise: Sequence[Tensor | None] | None = None) -> Tensor:
         """The picture (N, 3, R, R), about [−1, 1] but not bounded.

@@ -60,9 +60,9 @@ def _interfacegan(name: str, link: str, file: str) -> Published:
     return Published(name, url, file, _INTERFACEGAN, "CC BY-NC 4.0 (NVIDIA's weights, converted)")
 
 
-# The addresses of the first group stand in the README of NVlabs/stylegan3, those of the second in the
-# notebook of genforce/interfacegan that `home` names. They were read there, in stored copies of both
-# repositories, and not fetched, so that a dead one is possible. The licences are from memory.
+# The addresses of the first group stand in the README of NVlabs/stylegan3, those of the second in
+# the notebook of genforce/interfacegan that `home` names. They were read there, in stored copies of
+# both repositories, and not fetched, so that a dead one is possible. The licences are from memory.
 _ALL = (
     _stylegan2("ffhq", 256),
     _stylegan2("ffhq", 512),

@@ -18,8 +18,6 @@ from facenb.generators.pggan import PGGAN, doubling_kernel
 from facenb.generators.stylegan import StyleGAN, StyleGANNetwork
 from facenb.generators.stylegan2_network import Layout
 
-_MAPPING_RATE = 0.01
-
 
 def _scaled(shape: tuple[int, ...], gain: float = math.sqrt(2)) -> Callable[[Tensor], Tensor]:
     """Multiply by gain/√fan-in, for a weight (out, in, …)."""
@@ -112,11 +110,11 @@ def _stylegan_layout(state: State, _: Record | None) -> Layout:
 def _stylegan_rows(layout: Layout, state: State, _: Record | None) -> list[Row]:
     w, widths, rows = layout.w_dim, layout.channels, []
     for i in range(layout.mapping_layers):
-        theirs, ours, shape = f"mapping.dense{i}", f"mapping.{i}", (w, w if i else layout.z_dim)
-        scaled = _scaled(shape, math.sqrt(2) * _MAPPING_RATE)
-        rows.append(Row(f"{theirs}.linear.weight", shape, f"{ours}.weight", scaled))
+        theirs, ours, n_in = f"mapping.dense{i}", f"mapping.{i}", w if i else layout.z_dim
+        rows.append(Row(f"{theirs}.linear.weight", (w, n_in), f"{ours}.weight"))
+        # the gain √2 of the activation is in the weight's scale alone there, over both in ours
         rows.append(
-            Row(f"{theirs}.wscale.bias", (w,), f"{ours}.bias", lambda bias: bias * _MAPPING_RATE)
+            Row(f"{theirs}.wscale.bias", (w,), f"{ours}.bias", lambda bias: bias / math.sqrt(2))
         )
     rows.append(Row("truncation.w_avg", (w,), "w_avg"))
     # the strength of truncation, which their loader replaces by its own setting
