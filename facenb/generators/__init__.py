@@ -13,7 +13,7 @@ from facenb.generators import checkpoints, dcgan
 from facenb.generators.base import Generator
 from facenb.generators.checkpoints import WeightsError
 from facenb.generators.shipped import SHIPPED, shipped_file
-from facenb.generators.stylegan2 import StyleGAN2
+from facenb.generators.style_based import StyleBased
 from facenb.generators.zoo import ZOO, fetched_file, published_file
 
 __all__ = ["Generator", "WeightsError", "load_generator", "weights_file"]
@@ -51,7 +51,7 @@ def load_generator(
     else:
         generator = checkpoints.load(weights_file(name), name if name in _NAMES else None)
     if dtype != torch.float32:  # other pictures, so other entries in every cache
-        if isinstance(generator, StyleGAN2):
+        if isinstance(generator, StyleBased):
             return generator.variant(precision=dtype).to(device)
         generator.fingerprint += f"-{dtype}"
     return generator.to(device, dtype)

@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facenb.generators.stylegan2 import StyleGAN2
+from facenb.generators.style_based import StyleBased
 from facenb.generators.stylegan2_network import (
     MAPPING_RATE,
     Layout,
@@ -42,19 +42,21 @@ from facenb.generators.stylegan2_network import (
 _SLOPE, _EPSILON = 0.2, 1e-8
 
 
-class StyleGAN(StyleGAN2):
+class StyleGAN(StyleBased):
     """z (N, z) → w (N, w) → w+ (N, 2n, w) → images (N, 3, R, R), bounded to [−1, 1].
 
-    Spaces, `variant`, `truncate`, `layer_range` and `style_weights` are those of `StyleGAN2`; the
-    network is another. A style weight (2·out, w) holds the scales above the shifts, as in SeFa's
-    published code.
+    The 2n layers of w+ are const4, conv4, up8, conv8, …. Settings are those of `StyleBased`. A
+    style weight (2·out, w) holds the scales above the shifts, as in SeFa's published code.
+
+    Args:
+        network: with its weights loaded; it is frozen and belongs to this generator from now on.
+        name, fingerprint: as of every `Generator`.
     """
 
     def __init__(self, network: StyleGANNetwork, name: str, fingerprint: str) -> None:
-        super().__init__(network, name, fingerprint)
         sides = [4 << r for r in range(len(network.layout.channels))]
         names = [f"{kind}{side}" for side in sides for kind in ("up", "conv")]
-        self.w_names = ("const4", *names[1:])
+        super().__init__(network, ("const4", *names[1:]), name, fingerprint)
 
     def layers(self) -> dict[str, nn.Module]:
         """map1, map2, …, const4, conv4, up8, conv8, …, rgb."""

@@ -5,128 +5,27 @@
 
 from __future__ import annotations
 
-import copy
-import string
+from torch import nn
 
-import torch
-from torch import Tensor, nn
-
-from facenb.errors import SpaceError
-from facenb.generators.base import Generator
+from facenb.generators.style_based import StyleBased
 from facenb.generators.stylegan2_network import StyleGAN2Network
-from facenb.latents import Latents
-
-STORED = "stored"
 
 
-class StyleGAN2(Generator):
+class StyleGAN2(StyleBased):
     """z (N, z) → w (N, w) → w+ (N, L, w) → images (N, 3, R, R), bounded to [−1, 1].
+
+    The L layers of w+ are conv4, up8, conv8, …, rgbR; the code of an `up` layer drives the ToRGB
+    before it as well. Settings are those of `StyleBased`.
 
     Args:
         network: with its weights loaded; it is frozen and belongs to this generator from now on.
         name, fingerprint: as of every `Generator`.
-
-    Attributes:
-        network: the networks; `network.synthesize` gives pictures before they are bounded.
-        w_layers: L, the number of codes in w+.
-        w_names: the L layers that they drive, for ranges: conv4, up8, conv8, …, rgbR.
-        truncation, noise: what `variant` was asked for.
     """
 
-    spaces = ("z", "w", "w+")
-
     def __init__(self, network: StyleGAN2Network, name: str, fingerprint: str) -> None:
-        super().__init__()
         layout = network.layout
-        self.name, self.fingerprint, self._weights = name, fingerprint, fingerprint
-        self.network = network
-        self.resolution, self.latent_dim = layout.resolution, layout.z_dim
-        self.w_layers = layout.w_layers
-        self.w_names = (*_conv_names(len(layout.channels)), f"rgb{layout.resolution}")
-        self.truncation, self.noise = 1.0, STORED
-        self._noise: list[Tensor | None] | None = None
-        self.freeze()
-        network.freeze(network.precision)
-
-    def variant(
-        self,
-        truncation: float | None = None,
-        noise: int | str | None = None,
-        precision: torch.dtype | None = None,
-    ) -> StyleGAN2:
-        """This generator with other settings (what is None stays), under another fingerprint.
-
-        Args:
-            truncation: ψ of w ← w̄ + ψ·(w − w̄) on the way from z; 1 changes nothing. Codes given
-                in w or w+ are taken as they are; `truncate` is for them.
-            noise: "stored", "none", or a seed. It is the same for every picture in all three
-                cases, so that pictures are a function of their codes.
-            precision: of the feature maps. torch.bfloat16 is for looking at many pictures.
-        """
-        other = copy.copy(self)
-        other._modules = dict(self._modules)  # shares the network, not what names it
-        if truncation is not None:
-            other.truncation = float(truncation)
-        if noise is not None:
-            other.noise = noise
-            other._noise = self._draw(noise)
-        if precision is not None and precision != self.network.precision:
-            other.network = copy.deepcopy(self.network).freeze(precision)
-        settings = (other.truncation, other.noise, str(other.network.precision))
-        plain = (1.0, STORED, str(torch.float32))
-        other.fingerprint = self._weights
-        if settings != plain:  # other pictures, so other entries in every cache
-            other.fingerprint += "-" + "-".join(map(str, settings))
-        return other
-
-    def truncate(
-        self, latents: Latents, psi: float, layers: tuple[int, int] | None = None
-    ) -> Latents:
-        """w̄ + ψ·(w − w̄) of codes in w, or in w+ for the half-open range `layers` (all by default).
-
-        Raises:
-            SpaceError: codes in z, which have no mean to go to.
-        """
-        if latents.space == "z":
-            raise SpaceError(
-                f"{self.name}: expected latents in space 'w' or 'w+' to truncate, given 'z'. "
-                "Map them first: generator.map(latents, 'w')."
-            )
-        values, mean = latents.values, self.network.w_avg
-        truncated = torch.lerp(mean.to(values), values, psi)
-        if layers is None:
-            return latents.with_values(truncated)
-        inside = torch.zeros(self.w_layers, 1, dtype=torch.bool, device=values.device)
-        inside[slice(*layers)] = True
-        return latents.with_values(torch.where(inside, truncated, latents.require("w+")))
-
-    def layer_range(self, first: int, last: int) -> tuple[int, int]:
-        """The half-open range of w+ layers that work at sides `first` to `last` in pixels, both in.
-
-        (4, 8) is (0, 3): conv4, up8, conv8.
-        """
-        sides = [int(name.lstrip(string.ascii_letters)) for name in self.w_names]
-        if first not in sides or last not in sides or first > last:
-            raise ValueError(
-                f"{self.name}: expected sides among {sorted(set(sides))}, the first not above the "
-                f"last, given {first} and {last}."
-            )
-        return sides.index(first), len(sides) - sides[::-1].index(last)
-
-    def style_weights(self, layers: tuple[int, int] | None = None) -> dict[str, Tensor]:
-        """{layer: A (in, w)} for SeFa: w changes the styles of that layer by A·w.
-
-        Args:
-            layers: half-open range of w+ layers, all by default. As in SeFa's published code, each
-                stands for its convolution, and the last of all for the last ToRGB.
-        """
-        modules = self.layers()
-        names = self.w_names[slice(*(layers or (0, None)))]
-        if not names:
-            raise ValueError(
-                f"{self.name}: expected a range within 0 to {self.w_layers}, given {layers}."
-            )
-        return {n: modules[n].style.weight * modules[n].style.scale for n in names}
+        names = (*_conv_names(len(layout.channels)), f"rgb{layout.resolution}")
+        super().__init__(network, names, name, fingerprint)
 
     def layers(self) -> dict[str, nn.Module]:
         """map1, map2, …, then conv4, rgb4, up8, conv8, rgb8, … in the order in which they run."""
@@ -137,45 +36,6 @@ class StyleGAN2(Generator):
             if i % 2 == 0:
                 named[f"rgb{4 << (i // 2)}"] = self.network.rgbs[i // 2]
         return named
-
-    def dim(self, space: str) -> int:
-        """z or w, as of the network's layout."""
-        self._check_space(space)
-        return self.latent_dim if space == "z" else self.network.layout.w_dim
-
-    def _map(self, latents: Latents, space: str) -> Latents:
-        if latents.space == "z" and space != "z":
-            w = self.network.map(latents.values)
-            mapped = Latents(w, "w")
-            if self.truncation != 1:
-                mapped = self.truncate(mapped, self.truncation)
-            return self.map(mapped, space)
-        if (latents.space, space) == ("w", "w+"):
-            return Latents(latents.values[:, None].repeat(1, self.w_layers, 1), "w+")
-        return super()._map(latents, space)
-
-    def _synthesize(self, latents: Latents) -> Tensor:
-        if latents.space == "w+" and latents.values.shape[1] != self.w_layers:
-            raise ValueError(
-                f"{self.name}: expected {self.w_layers} layers in space 'w+', "
-                f"given shape {tuple(latents.values.shape)}."
-            )
-        if latents.space == "z":
-            latents = self.map(latents, "w")
-        noise = self._noise and [n if n is None else n.to(self.device) for n in self._noise]
-        return self.network.synthesize(latents.values, noise).clamp(-1, 1)
-
-    def _draw(self, noise: int | str) -> list[Tensor | None] | None:
-        """What `synthesize` takes for that setting."""
-        stored = self.network.stored_noise()
-        if noise == STORED:
-            return None
-        if noise == "none":
-            return [None] * len(stored)
-        if isinstance(noise, bool) or not isinstance(noise, int):
-            raise ValueError(f"noise: expected 'stored', 'none' or a seed, given {noise!r}.")
-        random = torch.Generator().manual_seed(noise)
-        return [torch.randn(n.shape, generator=random).to(n) for n in stored]
 
 
 def _conv_names(resolutions: int) -> list[str]:
