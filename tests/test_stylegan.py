@@ -87,6 +87,8 @@ def test_style_weights_are_the_change_of_a_layers_style(generator: StyleGAN) -> 
     change = layer.style(step) - layer.style(torch.zeros(1, 10))
     assert torch.allclose(change, step @ weights["up8"].T, atol=1e-5)
     assert SeFa(components=4).fit(generator.style_weights()).directions_.shape == (4, 10)
+    with pytest.raises(TypeError, match=r"Give those .* generator\.style_weights\(layers\)"):
+        SeFa().fit(generator)  # its first layer maps z, which is not what a layer's style follows
 
 
 def test_bfloat16_is_close(generator: StyleGAN) -> None:

@@ -17,6 +17,7 @@ from facenb.directions import Directions
 from facenb.editors import LinearEditor
 from facenb.errors import check_finite
 from facenb.generators import Generator
+from facenb.generators.style_based import StyleBased
 from facenb.methods.streaming_pca import fix_signs
 
 
@@ -48,7 +49,8 @@ class SeFa(BaseEstimator):
 
         Raises:
             ValueError: matrices that do not fit each other, NaN, or more components than d.
-            TypeError: a generator whose first layer is neither linear nor a convolution.
+            TypeError: a style-based generator itself, which has a style in every layer, or one
+                whose first layer is neither linear nor a transposed convolution.
         """
         self._generator = source.name if isinstance(source, Generator) else None
         weights = first_weights(source) if isinstance(source, Generator) else source
@@ -102,6 +104,11 @@ def first_weights(generator: Generator) -> dict[str, Tensor]:
     network goes on with; the raw kernel weighs each channel by a factor that the normalisation then
     takes out. With `normalise` the two agree, since every row then has length 1.
     """
+    if isinstance(generator, StyleBased):
+        raise TypeError(
+            f"SeFa: {generator.name} has a style in every layer. Give those of the layers to be "
+            "edited, generator.style_weights(layers), and edit in space 'w' or 'w+'."
+        )
     name, layer = next(iter(generator.layers().items()))
     if isinstance(layer, nn.ConvTranspose2d):
         matrix = layer.weight.flatten(1).T
