@@ -145,6 +145,11 @@ def test_without_the_server_the_error_says_where_from_and_where_to(
     assert (cache / f"{ZOO[NAME].file}.sha256").exists()
 
 
+def test_offline(cache: Path) -> None:
+    with pytest.raises(AssetError, match=r"could not be fetched from http://127\.0\.0\.1:1/a\.pt"):
+        facenb.load_generator("http://127.0.0.1:1/a.pt")
+
+
 def test_a_page_in_place_of_the_file_is_not_kept(server: type[Server], cache: Path) -> None:
     server.content = b"<!DOCTYPE html><title>Sign in</title>"
     with pytest.raises(AssetError, match=r"\(37 bytes\) is no file of weights"):

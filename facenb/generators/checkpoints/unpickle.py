@@ -17,6 +17,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from reprlib import repr as brief  # what a file holds may be long
 from typing import BinaryIO
 
 import torch
@@ -96,10 +97,10 @@ class Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: object) -> Storage:
         kind, dtype, key, _, numel, *_ = pid
         if kind != "storage" or not isinstance(dtype, _StorageType) or not _natural(numel):
-            raise WeightsError(f"it refers to {pid!r}, expected a storage of numbers")
+            raise WeightsError(f"it refers to {brief(pid)}, expected a storage of numbers")
         storage = Storage(dtype.dtype, str(key), numel)
         if self.storages.setdefault(storage.key, storage) != storage:
-            raise WeightsError(f"it declares the storage {key!r} twice, differently")
+            raise WeightsError(f"it declares the storage {brief(key)} twice, differently")
         return storage
 
 
@@ -127,7 +128,8 @@ def legacy_header(stream: BinaryIO) -> tuple[object, dict[str, Storage], list[st
     system, _ = unpickle(stream)
     if (magic, protocol) != (LEGACY_MAGIC, _LEGACY_PROTOCOL) or not isinstance(system, dict):
         raise WeightsError(
-            f"it begins like a torch file of protocol {protocol!r}, expected {_LEGACY_PROTOCOL}"
+            f"it begins like a torch file, of protocol {brief(protocol)}; "
+            f"expected {_LEGACY_PROTOCOL}"
         )
     root, storages = unpickle(stream)
     keys, _ = unpickle(stream)
@@ -173,9 +175,9 @@ def _tensor(
     """
     numbers = (offset, *shape, *stride)
     if not isinstance(storage, Storage) or len(shape) != len(stride) or len(shape) > 8:
-        raise WeightsError(f"it has a tensor of shape {shape!r} and stride {stride!r}")
+        raise WeightsError(f"it has a tensor of shape {brief(shape)} and stride {brief(stride)}")
     if not all(map(_natural, numbers)):
-        raise WeightsError(f"it has a tensor of shape {shape!r} at offset {offset!r}")
+        raise WeightsError(f"it has a tensor of shape {brief(shape)} at offset {brief(offset)}")
     count = math.prod(shape)
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
     if count > storage.numel or (count and last >= storage.numel):
@@ -203,7 +205,9 @@ def _record(meta: dict) -> Record:
     """In place of running the source code that `meta` carries: its class' name and state."""
     state = meta.get("state")
     if not isinstance(state, dict):
-        raise WeightsError(f"it has an object of class {meta.get('class_name')!r} without a state")
+        raise WeightsError(
+            f"it has an object of class {brief(meta.get('class_name'))} without a state"
+        )
     return Record(str(meta.get("class_name")), state)
 
 
