@@ -263,7 +263,7 @@ def test_what_was_trained_before_comes_from_disk(tmp_path, monkeypatch):
     monkeypatch.setattr("facenb.cache.cache_dir", lambda: tmp_path)
     z = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
     labels = z[:, :3] > 0
-    classifier = fit_classifier(z, labels, NAMES, epochs=2, hidden=8)
+    classifier = fit_classifier(z, labels, NAMES, epochs=5, batch=16, rate=1e-2, hidden=8)
     model = fit_transformers(z, classifier, torch.eye(3), epochs=1)
 
     def refuse(*_args, **_settings):
@@ -271,7 +271,10 @@ def test_what_was_trained_before_comes_from_disk(tmp_path, monkeypatch):
 
     monkeypatch.setattr(LatentTransformer, "fit", refuse)
     again = fit_transformers(
-        z, fit_classifier(z, labels, NAMES, epochs=2, hidden=8), torch.eye(3), epochs=1
+        z,
+        fit_classifier(z, labels, NAMES, epochs=5, batch=16, rate=1e-2, hidden=8),
+        torch.eye(3),
+        epochs=1,
     )
     for key, weight in model.weights_.items():
         assert torch.equal(again.weights_[key], weight)
