@@ -100,6 +100,8 @@ def test_bad_input_names_expected_and_given():
         LatentClassifier().fit(z, labels * 2.5)
     with pytest.raises(ValueError, match=r"2 different names.*given half, half"):
         LatentClassifier().fit(z, labels, ["half", "half"])
+    with pytest.raises(ValueError, match="epochs ≥ 1 and batch ≥ 1, given 0 and 256"):
+        LatentClassifier(epochs=0).fit(z, labels)
     model = LatentClassifier(8, epochs=1).fit(z, labels)
     with pytest.raises(ValueError, match=r"codes \(N, 8\), given \(100, 3\)"):
         model.logits(z[:, :3])

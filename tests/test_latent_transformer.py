@@ -200,6 +200,8 @@ def test_bad_input_names_expected_and_given():
         LatentTransformer().fit(z, classifier, gamma * torch.nan)
     with pytest.raises(UnknownNameError, match="unknown reconstruction 'cubed'"):
         LatentTransformer(reconstruction="cubed").fit(z, classifier, gamma)
+    with pytest.raises(ValueError, match="epochs ≥ 1 and batch ≥ 1, given 10 and 0"):
+        LatentTransformer(batch=0).fit(z, classifier, gamma)
     with pytest.raises(ValueError, match=r"losses of epoch 1 \(lower the rate\)"):
         LatentTransformer(rate=1e300, epochs=1).fit(z, classifier, gamma)
     with pytest.warns(UserWarning, match="says yes to 'first' on all 64 codes"):

@@ -90,6 +90,11 @@ class LatentClassifier(BaseEstimator):
         """
         self.names_ = _names(names, labels)
         labels = _checked(values, labels, self.names_)
+        if self.epochs < 1 or self.batch < 1:
+            raise ValueError(
+                "LatentClassifier: expected epochs ≥ 1 and batch ≥ 1, "
+                f"given {self.epochs} and {self.batch}."
+            )
         self.network_ = self._network(values.shape[1], labels.shape[1]).to(values)
         optimiser = torch.optim.AdamW(
             self.network_.parameters(), lr=self.rate, weight_decay=self.weight_decay

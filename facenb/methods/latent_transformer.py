@@ -35,10 +35,11 @@ class LatentTransformer(BaseEstimator):
         hidden: width of H's hidden layer (lost from the paper); None is the width of the codes, as
             in the authors' later code.
         attribute_weight: λ_attr (1 in the paper).
-        reconstruction_weight: λ_recon (100 in the paper).
-        reconstruction: "norm" is Eq. 4 to the letter, the length of the move; "squared" its mean
-            square over the dimensions, as in the authors' later code. See notebook 06 for why the
-            letter does not do in Z: every length costs 100, more than the classifier ever gives.
+        reconstruction_weight: λ_recon. 100 in the paper, with which hardly anything moves in the Z
+            of 100 dimensions; 1 is chosen here (notebook 06 measures both).
+        reconstruction: "norm" is Eq. 4 to the letter, the length of the move, whose every unit
+            costs λ_recon: more than the classifier ever gives, so that nothing moves at all.
+            "squared" is its mean square over the dimensions, as in the authors' later code.
         epochs: passes over the codes (10 in the paper, with 10,000 codes).
         batch: codes a step (16).
         rate: of Adam with β = (0.9, 0.999) (1e-4).
@@ -185,6 +186,11 @@ class LatentTransformer(BaseEstimator):
         known = classifier.names_
         if self.reconstruction not in RECONSTRUCTIONS:
             raise unknown("reconstruction", self.reconstruction, RECONSTRUCTIONS)
+        if self.epochs < 1 or self.batch < 1:
+            raise ValueError(
+                f"LatentTransformer: expected epochs ≥ 1 and batch ≥ 1, "
+                f"given {self.epochs} and {self.batch}."
+            )
         self.targets_ = known if targets is None else tuple(targets)
         for name in self.targets_:
             if name not in known:
