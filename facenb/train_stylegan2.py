@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save
 
 from facenb.assets import cache_dir
+from facenb.cache import cached
 from facenb.data import data_path
 from facenb.files import atomic_write
 from facenb.generators import load_generator
@@ -33,8 +34,11 @@ _MEAN_OF = 10_000  # codes to average for w̄
 def prepare(config: Config, device: str = "cpu", folder: Path | None = None) -> Trainer:
     """A training with its pool of pictures and its folder, in the cache unless one is given."""
     generator, scorers = load_generator(device=device), load_scorers(device=device)
-    resolution = config.layout.resolution
-    pool = make_pool(generator, scorers, config.pool, resolution, config.seed)
+    shape = {"samples": config.pool, "resolution": config.layout.resolution, "seed": config.seed}
+    # kept, since other arithmetic could round a pixel otherwise, and that were another training
+    inputs = shape | {"generator": generator.fingerprint, "scorers": scorers.fingerprint}
+    found = cached("pool", inputs, lambda: {"pool": make_pool(generator, scorers, **shape)})
+    pool = found["pool"]
     folder = folder or cache_dir() / "training" / config.name
     identity = load_identity(device)
     watch = Watch(pool, identity, folder, config.distance_samples, config.seed)

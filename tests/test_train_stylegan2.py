@@ -88,6 +88,7 @@ def test_a_killed_training_resumes_bit_for_bit(pool: Tensor, tmp_path: Path) -> 
     for name, value in state_of(whole).items():
         assert torch.equal(value, state_of(resumed)[name]), name
     assert resumed.history == whole.history
+    assert not any(bool(conv.noise_strength) for conv in whole.average.convs)
     assert len(whole.history["generator"]) == 6 and len(whole.history["r1"]) == 3
     assert len(whole.history["path"]) == 2 and whole.history["distance_step"] == [3, 6]
 
@@ -100,7 +101,7 @@ def test_a_longer_training_goes_on_from_a_shorter_one(pool: Tensor, tmp_path: Pa
         assert torch.equal(value, state_of(longer)[name]), name
     with pytest.raises(CheckpointError, match="gone further"):
         finished(replace(TINY, steps=2), pool, tmp_path / "parts")
-    with pytest.raises(CheckpointError, match=r"rate: 0\.002 in the checkpoint, 0\.1 given"):
+    with pytest.raises(CheckpointError, match=r"rate: 0\.0025 in the checkpoint, 0\.1 given"):
         finished(replace(TINY, rate=0.1), pool, tmp_path / "parts")
     with pytest.raises(CheckpointError, match="pool"):
         finished(TINY, pool.flip(0), tmp_path / "parts")
@@ -112,7 +113,7 @@ def test_both_networks_learn_and_the_average_follows(pool: Tensor, tmp_path: Pat
     trainer.advance()
     moved = {n for n, v in state_of(trainer).items() if not torch.equal(v, before[n])}
     still = {n for n in before if n not in moved}
-    assert all(n.endswith(("noise", "w_avg")) for n in still), still
+    assert all(n.endswith(("noise", "noise_strength", "w_avg")) for n in still), still
     kept = 0.5 ** (4 / (0.05 * 4))  # the half-life grows with what was seen
     for name, value in trainer.average.named_parameters():
         old, new = before[f"g.{name}"], trainer.generator.state_dict()[name]
@@ -175,7 +176,9 @@ def test_regularisers_differentiate_twice() -> None:
     with torch.no_grad():
         weight += step
     after = r1_penalty(discriminator, images.detach())
-    assert float((after - penalty).detach() / 1e-5) == pytest.approx(float(gradient[0, 0, 1, 1]), rel=1e-3)
+    assert float((after - penalty).detach() / 1e-5) == pytest.approx(
+        float(gradient[0, 0, 1, 1]), rel=1e-3
+    )
 
 
 def test_the_minibatch_deviation() -> None:
@@ -306,7 +309,7 @@ def test_what_is_exported_loads_as_a_generator(pool: Tensor, tmp_path: Path) -> 
     with safe_open(path, "pt") as file:
         facts = json.loads(file.metadata()["facts"])
     assert facts["steps"] == 6 and facts["pictures"] == 24 and facts["hardware"] == "cpu"
-    assert facts["configuration"]["rate"] == 0.002
+    assert facts["configuration"]["rate"] == 0.0025
 
 
 def test_the_curves_are_drawn(tmp_path: Path) -> None:

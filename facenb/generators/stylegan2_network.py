@@ -53,6 +53,7 @@ from torch import Tensor, nn
 
 MAPPING_RATE = 0.01
 _SLOPE, _GAIN, _EPSILON = 0.2, math.sqrt(2), 1e-8
+_LARGE = 64  # sides from which a product with three columns is slower than a convolution, on CPUs
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,9 @@ class StyledConv(nn.Module):
     def freeze(self, precision: torch.dtype) -> None:
         """Keep what depends on the weight alone, and the weight as the convolution takes it."""
         self.energy = self._energy().detach()
-        weight = self.weight.detach().to(precision, memory_format=torch.channels_last)
+        axes = (1, 0) if self.up else (0, 1)  # as stored in memory; the indices stay
+        weight = self.weight.detach().to(precision).permute(*axes, 2, 3)
+        weight = weight.contiguous(memory_format=torch.channels_last).permute(*axes, 2, 3)
         self.weight = nn.Parameter(weight, requires_grad=False)
 
     def _energy(self) -> Tensor:
@@ -141,12 +144,15 @@ class StyledConv(nn.Module):
             x = F.conv2d(x, self.blur.to(x.dtype), padding=1, groups=x.shape[1])
         else:
             x = F.conv2d(x, weight, padding=1)
-        # √2·lrelu(x) = lrelu(√2·x), so that the gain costs nothing over the pixels
-        shift = _over_pixels(_GAIN * self.bias[None], x)
+        # √2·lrelu(x) = lrelu(√2·x): the gain goes into factors that are small
+        bias = _over_pixels(_GAIN * self.bias[None], x)
+        factor = _over_pixels(_GAIN * demodulation, x)
+        # new memory costs more than the arithmetic, so that steps are in place where they can be
+        kept = x if not torch.is_grad_enabled() else None
+        x = torch.addcmul(bias, x, factor, out=kept)
         if noise is not None:
-            shift = shift + (_GAIN * self.noise_strength * noise).to(x.dtype)
-        x = torch.addcmul(shift, x, _over_pixels(_GAIN * demodulation, x))
-        return F.leaky_relu_(x, _SLOPE)  # in place: its backward pass takes its output
+            x.add_((_GAIN * self.noise_strength * noise).to(x.dtype))
+        return F.leaky_relu_(x, _SLOPE)  # its backward pass takes its output
 
 
 class ToRGB(nn.Module):
@@ -161,10 +167,15 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.style(w) * self.scale
-        weight = self.weight.flatten(1).T * style[:, :, None]  # (N, in, 3): three outputs are few
-        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, S·S, in), a view in channels-last
-        y = torch.bmm(pixels, weight.to(x.dtype)).to(self.bias.dtype) + self.bias
-        return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+        weight = (self.weight.flatten(1) * style[:, None]).to(x.dtype)  # (N, 3, in), for each code
+        if x.device.type == "cpu" and x.shape[2] >= _LARGE:
+            parts = zip(x.split(1), weight, strict=True)
+            y = torch.cat([F.conv2d(part, one[:, :, None, None]) for part, one in parts])
+        else:
+            pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, S·S, in), a view in channels-last
+            y = torch.bmm(pixels, weight.transpose(1, 2)).unflatten(1, x.shape[2:])
+            y = y.permute(0, 3, 1, 2)
+        return y.to(self.bias.dtype) + self.bias[:, None, None]
 
 
 class StyleGAN2Network(nn.Module):

@@ -36,7 +36,7 @@ class Config:
     batch: int
     pool: int
     r1_weight: float
-    rate: float = 0.002
+    rate: float = 0.0025
     r1_every: int = 16
     path_weight: float = 2.0
     path_every: int = 4
@@ -78,7 +78,6 @@ CONFIGS = {
         steps=40_000,
         batch=64,
         pool=100_000,
-        rate=0.0025,
         r1_weight=0.0128,
         half_life=20_000.0,
         save_every=1000,

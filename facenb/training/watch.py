@@ -50,7 +50,7 @@ class Watch:
         )
 
     def features(self, network: StyleGAN2Network) -> Tensor:
-        """Recognition features (samples, 128) of samples, with the stored noise."""
+        """Recognition features (samples, 128) of samples."""
         z = self._codes(self.samples, network)
         pictures = (sample(network, part) for part in z.split(_BATCH))
         return recognition_features(self.identity, pictures)
@@ -72,7 +72,7 @@ class Watch:
 
 @torch.no_grad()
 def sample(network: StyleGAN2Network, z: Tensor) -> Tensor:
-    """Pictures (N, 3, R, R) in [−1, 1] of z, without truncation, with the stored noise."""
+    """Pictures (N, 3, R, R) in [−1, 1] of z, without truncation."""
     return network.synthesize(network.map(z)).clamp(-1, 1)
 
 
