@@ -23,6 +23,7 @@ from facenb.bench.discovery import bench_discovery
 from facenb.bench.pca import bench_streaming_pca
 from facenb.bench.penalties import bench_hessian_penalty
 from facenb.bench.sgf import bench_sgf
+from facenb.bench.stylegan2 import bench_stylegan2
 from facenb.bench.transformer import bench_latent_transformer
 from facenb.explorer import bench as explorer_bench
 from facenb.figures import FigureFolder
@@ -123,6 +124,7 @@ BENCHES = (
     bench_discovery,
     bench_latent_transformer,
     bench_sgf,
+    bench_stylegan2,
     bench_sampling,
 )
 
