@@ -157,7 +157,7 @@ def heatmap(
     size: float = 7,
     square: bool = False,
 ) -> None:
-    """A matrix as colours from `low` to `high`, with its numbers in the cells unless digits is None.
+    """A matrix as colours from `low` to `high`; `digits` of its numbers in the cells, or None.
 
     Seaborn's draws the whole figure once for each of its maps, which takes ten seconds for ten.
     """
@@ -206,13 +206,23 @@ def _root() -> Path:
 
 
 def _commit() -> str:
-    """The checked-out commit, or "unknown" outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=10"]
+    """The checked-out commit, or "unknown" outside a checkout.
+
+    "-dirty" when tracked files differ from it, figures aside: a run rewrites those itself.
+    """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        commit = _git("rev-parse", "--short=10", "HEAD")
+        changed = _git(
+            "status", "--porcelain", "--untracked-files=no", ":/", ":(top,exclude)figures"
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return done.stdout.strip()
+    return commit + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _rounded(value: object) -> object:

@@ -1,6 +1,7 @@
 """Figures: pixels where they belong, and numbers beside the pictures."""
 
 import json
+import subprocess
 
 import pandas as pd
 import pytest
@@ -86,3 +87,23 @@ def test_a_heat_map_shows_its_numbers_right_way_up():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["x", "y", "z"]
     dark, pale = (next(t for t in ax.texts if t.get_text() == s) for s in ("1.00", "0.00"))
     assert dark.get_color() != pale.get_color()  # readable on either colour
+
+
+def test_the_commit_is_dirty_for_code_and_not_for_figures(tmp_path, monkeypatch):
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True)
+
+    for name in ("figures/a.txt", "notebooks/b.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("one")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "one")
+    monkeypatch.chdir(tmp_path / "notebooks")
+    clean = FigureFolder("x").record["commit"]
+    assert len(clean) == 10
+    (tmp_path / "figures/a.txt").write_text("two")
+    assert FigureFolder("x").record["commit"] == clean
+    (tmp_path / "notebooks/b.txt").write_text("two")
+    assert FigureFolder("x").record["commit"] == f"{clean}-dirty"

@@ -3,13 +3,16 @@
 import re
 from pathlib import Path
 
+import foreign
 import pytest
 
+import facenb
 from facenb.directions import Directions, load_directions
 from facenb.errors import UnknownNameError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.S)
 
 
 def test_every_link_and_picture_is_there():
@@ -25,13 +28,22 @@ def test_every_notebook_is_listed():
 
 
 def test_the_python_example_runs_and_adds_glasses():
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
     names: dict = {}
-    exec(example, names)
+    exec(EXAMPLES[0], names)
     assert names["images"].shape == (4, 3, 64, 64)
     before = names["facenb"].load_scorers()(names["G"].synthesize(names["z"]))
     change = (names["scores"] - before)[:, names["facenb"].load_scorers().names.index("glasses")]
     assert change.mean() > 0
+
+
+def test_ones_own_checkpoint_in_four_lines(tmp_path, monkeypatch, capsys):
+    foreign.save_nvidia(tmp_path / "network-snapshot.pkl", foreign.nvidia())
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"facenb": facenb}
+    exec(EXAMPLES[1], names)
+    assert len(EXAMPLES[1].splitlines()) == 4
+    assert names["images"].shape[:2] == (8, 3)
+    assert "'w+'" in capsys.readouterr().out
 
 
 def test_the_shipped_directions_are_those_that_the_notebook_saved():
