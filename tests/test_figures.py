@@ -77,7 +77,7 @@ def test_the_same_chart_is_the_same_file(folder):
 
 
 def test_a_heat_map_shows_its_numbers_right_way_up():
-    figure, ax = plt.subplots()
+    _, ax = plt.subplots()
     frame = pd.DataFrame([[1.0, -0.5], [0.25, 0.0], [0.1, 0.2]], ["x", "y", "z"], ["a", "b"])
     heatmap(ax, frame, digits=2)
     shown = {t.get_position(): t.get_text() for t in ax.texts}
