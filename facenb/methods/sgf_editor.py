@@ -15,7 +15,7 @@ from facenb.latents import Latents
 from facenb.methods.sgf import ORDER, Observe, SurrogateGradientField
 from facenb.methods.sgf_field import Order, surrogate_field
 
-_STEP = 0.25  # standard deviations of the attribute to a step of the ODE
+_STEP = 0.5  # standard deviations of the attribute to a step of the ODE
 _REMEMBERED = 4096  # codes whose conditions are kept: a slider asks for the same face each time
 
 
