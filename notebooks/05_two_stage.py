@@ -383,10 +383,14 @@ def penalties_of(name: str) -> dict[str, torch.Tensor]:
     return cache.cached("held-out-penalty", inputs, lambda: measured(everything[name].vectors))
 
 
-SHORT = [STEPS[0], 0.0, STEPS[-1]]
-SECOND = ["DTH", *(name for name in VARIED if name.startswith("dth"))]
-short = {name: path_correlations(score_paths(G, scorers, list(everything[name]), walked, SHORT)[..., keep])
-         for name in ["SDD", *SECOND]}  # fmt: skip
+ENDS = [0, sizes.path_steps // 2, -1]  # of the five pictures of a path: both ends and the middle
+SHORT = [STEPS[i] for i in ENDS]
+VARIED_DTH = [name for name in VARIED if name.startswith("dth")]
+scored = {name: paths[name][:, :, ENDS] for name in ("SDD", "DTH")}
+for name in VARIED_DTH:
+    scored[name] = score_paths(G, scorers, list(everything[name]), walked, SHORT)[..., keep]
+short = {name: path_correlations(scores) for name, scores in scored.items()}
+SECOND = ["DTH", *VARIED_DTH]
 
 # %%
 rows = {}

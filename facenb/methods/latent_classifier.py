@@ -20,6 +20,7 @@ from facenb.errors import check_finite
 from facenb.methods.discovery import random_for
 from facenb.metrics import area_under_curve
 from facenb.scorers.attributes import Attribute
+from facenb.threads import one_thread
 
 MEASURES = ("precision", "recall", "F1", "AUC")
 
@@ -102,7 +103,8 @@ class LatentClassifier(BaseEstimator):
         steps = self.epochs * -(-len(values) // self.batch)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         losses = []
-        with tqdm(total=steps, desc="latent classifier", unit="step", leave=False) as bar:
+        bar = tqdm(total=steps, desc="latent classifier", unit="step", leave=False)
+        with bar, one_thread():
             for epoch in range(self.epochs):
                 random = random_for(self.seed, "order", epoch)
                 order = torch.randperm(len(values), generator=random).to(values.device)

@@ -23,6 +23,7 @@ from facenb.errors import check_finite, unknown
 from facenb.methods.discovery import random_for
 from facenb.methods.latent_classifier import LatentClassifier
 from facenb.methods.transformer_editors import LatentTransformers, displacements
+from facenb.threads import one_thread
 
 TERMS = ("class", "attr", "recon")
 RECONSTRUCTIONS = ("squared", "norm")
@@ -104,7 +105,8 @@ class LatentTransformer(BaseEstimator):
         weights = self._start(values, columns)
         optimiser = torch.optim.Adam(weights.values(), lr=self.rate, fused=True)
         steps, history = self.epochs * -(-len(values) // self.batch), []
-        with tqdm(total=steps, desc="latent transformers", unit="step", leave=False) as bar:
+        bar = tqdm(total=steps, desc="latent transformers", unit="step", leave=False)
+        with bar, one_thread():
             for epoch in range(self.epochs):
                 random = random_for(self.seed, "order", epoch)
                 order = torch.randperm(len(values), generator=random).to(values.device)
