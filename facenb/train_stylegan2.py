@@ -61,7 +61,13 @@ def export(trainer: Trainer, path: Path) -> None:
         "pictures": trainer.step * config.batch,
         "hardware": trainer.device.type,
         "trained on": "samples of digiface-dcgan-64 with a quality score above the gate",
-        "recognition distance": trainer.history.get("distance", [None])[-1],
+        "recognition distance": dict(
+            zip(
+                map(int, trainer.history.get("distance_step", [])),
+                trainer.history.get("distance", []),
+                strict=True,
+            )
+        ),
         "configuration": {k: v for k, v in trainer.identity.items() if k != "name"},
     }
     atomic_write(path, save(state, {"facts": json.dumps(facts)}))
@@ -82,7 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = trainer.checkpoint.parent
     print(f"{config.name}: {len(trainer.pool):,} pictures, folder {folder}", flush=True)
     trainer.train()
-    draw_curves(trainer.history, config, trainer.watch.floor(), folder / "curves.png")
+    trainer.watch.grid(trainer.average, trainer.step)
+    floor = trainer.watch.floor()
+    print(f"Recognition distance to other training pictures: {floor:.4f}", flush=True)
+    draw_curves(trainer.history, config, floor, folder / "curves.png")
     path = data_path("__init__.py").parent / f"{config.name}.safetensors"
     export(trainer, path)
     print(f"Wrote {path}", flush=True)

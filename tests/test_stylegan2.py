@@ -265,3 +265,14 @@ def test_bfloat16_is_nearly_the_same_picture() -> None:
 def test_a_generator_without_weights_tells_the_command() -> None:
     with pytest.raises(AssetError, match=r"facenb\.train_stylegan2 --config gpu"):
         load_generator("facenb-stylegan2-64")
+
+
+def test_the_shipped_generator() -> None:
+    generator = load_generator("facenb-stylegan2-32")
+    assert generator.name == "facenb-stylegan2-32" and generator.resolution == 32
+    w = generator.sample(16, space="w")
+    pictures = generator.synthesize(w)
+    assert torch.equal(pictures, generator.variant(noise="none").synthesize(w))  # it has none
+    assert 0.1 < float(pictures.std(dim=0).mean()) < 0.8  # pictures differ
+    mean = generator.map(generator.sample(4096, seed=5), "w").values.mean(dim=0)
+    torch.testing.assert_close(generator.network.w_avg, mean, atol=0.15, rtol=0)
