@@ -18,7 +18,7 @@
 # | **Paper** | Li, Jin, Zhu: *Surrogate Gradient Field for Latent Space Manipulation* (CVPR 2021) |
 # | **Regenerates** | Figures 3 to 9, 11 to 13, 15 and 17, Tables 1 and 3 to 5, and the user study's tool, on the embedded generator |
 # | **You need** | notebook 02 (InterFaceGAN), whose samples and boundaries are used again |
-# | **Run time** | five minutes in the laptop profile once the samples of notebook 02 are scored, half a minute when cached |
+# | **Run time** | ten minutes in the laptop profile once the samples of notebook 02 are scored, a minute when cached |
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -546,11 +546,11 @@ folder.number("verdict", {": ".join(key): row for key, row in verdict.items()})
 folder.table(pd.DataFrame(verdict).T.infer_objects(), "T1_verdict", "Differences of MDS, with 95 % intervals over faces")  # fmt: skip
 
 # %% [markdown]
-# **InterFaceGAN is ahead of SGF overall**, the other way round than in the paper, and *gender* decides it. On *beard*
-# and *glasses* SGF wins as in the paper, on *smile* the two are not told apart. Three things to know:
+# **InterFaceGAN is ahead of SGF overall**, the other way round than in the paper, and *gender* decides it. On *beard*,
+# *glasses* and *smile* the two are not told apart. Three things to know:
 #
 # * *Stopping.* Part of what SGF gains comes from each face being left alone once it has arrived. A boundary
-#   can do that too: stopped, InterFaceGAN gains as well, and draws level on *beard*.
+#   can do that too: stopped, InterFaceGAN gains as well.
 # * *Gender.* Most walks run out of steps: that is the shrinkage above. A score of which the code explains little
 #   moves by little of what is asked, and 20 steps of 0.2 ask for four ways in all. InterFaceGAN has no such
 #   budget; it goes on until the score crosses, whatever else crosses with it (its curve for gender is the one that falls). "Others held" pays
@@ -962,7 +962,7 @@ if not smoke:
     assert overall["SGF, fast, with noise"] > overall["SGF, fast"]
     assert agreement["with noise"] > 0.9
     assert verdict["SGF against InterFaceGAN", "gender"]["high"] < 0
-    assert verdict["SGF against InterFaceGAN", "glasses"]["low"] > 0
+    assert verdict["SGF against InterFaceGAN", "overall"]["high"] < 0
     assert both < alone
     assert (
         F9.iloc[0]["as the linear judge hears it"]
