@@ -403,7 +403,7 @@ def test_the_paper_profile_has_the_papers_values():
 def test_wrong_configurations():
     with pytest.raises(UnknownNameError, match="Known: SDD, SHP, HDP, DTJ, DTH"):
         Config("SSD", steps=1, batch=2)
-    with pytest.raises(UnknownNameError, match="Known: smoke, laptop, paper"):
+    with pytest.raises(UnknownNameError, match="Known: smoke, laptop, gpu, paper"):
         load_config("SDD", "desktop")
     for change, message in (
         ({"steps": 0}, "steps > 0, given 0"),
