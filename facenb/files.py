@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from torch import Tensor
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -41,3 +43,8 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     """The sha256 of a file's content, in hex."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_tensor(values: Tensor) -> str:
+    """The sha256 of a tensor's numbers, bit for bit, wherever they lie, in hex."""
+    return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).hexdigest()

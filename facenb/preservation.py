@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from facenb import cache
 from facenb.disentanglement import Changed, outcomes
 from facenb.errors import check_finite
+from facenb.files import sha256_tensor
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.metrics import bootstrap
@@ -153,7 +154,7 @@ def embed(generator: Generator, identity: IdentityScorer, latents: Latents) -> T
         "generator": generator.fingerprint,
         "identity": _fingerprint(identity),
         "space": latents.space,
-        "codes": _digest(latents.values),
+        "codes": sha256_tensor(latents.values),
         "device": generator.device.type,
     }
     return cache.cached(
@@ -179,10 +180,6 @@ def _check_unit(vectors: Tensor) -> None:
             f"{float(lengths.min()):.3g} to {float(lengths.max()):.3g}. "
             "Use load_identity(), or torch.nn.functional.normalize."
         )
-
-
-def _digest(values: Tensor) -> str:
-    return hashlib.sha256(values.detach().contiguous().numpy().tobytes()).hexdigest()
 
 
 def _fingerprint(module: nn.Module) -> str:

@@ -7,7 +7,6 @@ of the same seed has done.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from tqdm.auto import tqdm
 from facenb import cache
 from facenb.editors import Editor, strip
 from facenb.errors import unknown
+from facenb.files import sha256_tensor
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.scorers import ScorerSuite
@@ -108,7 +108,8 @@ def score_once(
 ) -> Tensor:
     """`score`, from disk where these very codes were scored before."""
     codes = latents.to("cpu")
-    inputs = _identity(generator, scorers) | {"space": codes.space, "codes": _digest(codes.values)}
+    asked = {"space": codes.space, "codes": sha256_tensor(codes.values)}
+    inputs = _identity(generator, scorers) | asked
     found = cache.cached(
         "edit-scores", inputs, lambda: {"scores": score(generator, scorers, codes, progress)}
     )
@@ -146,7 +147,3 @@ def _identity(generator: Generator, scorers: ScorerSuite) -> dict[str, object]:
         "names": scorers.names,
         "device": generator.device.type,
     }
-
-
-def _digest(values: Tensor) -> str:
-    return hashlib.sha256(values.detach().contiguous().numpy().tobytes()).hexdigest()

@@ -37,9 +37,9 @@ import torch
 import facenb
 from facenb import cache
 from facenb.figures import FigureFolder, heatmap, image_grid, strip_images
+from facenb.files import sha256_tensor
 from facenb.methods.direction_matrix import angles_moved
 from facenb.methods.two_stage import METHODS, VARIANTS, held_out_penalty, load_config
-from facenb.methods.two_stage_training import digest
 from facenb.metrics import bootstrap
 from facenb.naming import (
     best_directions,
@@ -379,7 +379,7 @@ def measured(vectors: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def penalties_of(name: str) -> dict[str, torch.Tensor]:
     inputs = {"profile": profile, "generator": G.fingerprint, "device": device,
-              "directions": digest(everything[name].vectors)}  # fmt: skip
+              "directions": sha256_tensor(everything[name].vectors)}  # fmt: skip
     return cache.cached("held-out-penalty", inputs, lambda: measured(everything[name].vectors))
 
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from facenb.directions import Directions
+from facenb.files import sha256_tensor
 from facenb.generators import Generator
 from facenb.methods.direction_matrix import smallest_angle
 from facenb.methods.discovery import held_out, random_for
@@ -36,7 +37,7 @@ from facenb.methods.two_stage_configs import (
     Config,
     load_config,
 )
-from facenb.methods.two_stage_training import Training, as_tensors, digest, penalty_of
+from facenb.methods.two_stage_training import Training, as_tensors, penalty_of
 
 __all__ = [
     "CONFIGS",
@@ -96,7 +97,7 @@ class DirectionLearner:
             "smallest_angle": smallest_angle(vectors),
         }
         if start is not None:
-            provenance["start"] = {"sha256": digest(start.vectors)} | start.provenance
+            provenance["start"] = {"sha256": sha256_tensor(start.vectors)} | start.provenance
         if run.reconstructor is not None:
             run.reconstructor.eval()
             self.held_out_ = held_out(

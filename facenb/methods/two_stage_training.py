@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import asdict
 from os import PathLike
@@ -17,6 +16,7 @@ from tqdm.auto import tqdm
 from facenb.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from facenb.directions import Directions
 from facenb.errors import FacenbError
+from facenb.files import sha256_tensor
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.methods.direction_matrix import DirectionMatrix, smallest_angle
@@ -65,7 +65,7 @@ class Training:
         self.identity = {k: v for k, v in asdict(config).items() if k != "steps"} | {
             "version": _VERSION,
             "generator": generator.fingerprint,
-            "start": None if start is None else digest(start.vectors),
+            "start": None if start is None else sha256_tensor(start.vectors),
         }
 
     def train(self, every: int) -> None:
@@ -220,11 +220,6 @@ def _check_start(config: Config, start: Directions | None) -> None:
             f"{config.method}: expected a start in space {config.space!r}, given directions in "
             f"space {start.space!r}."
         )
-
-
-def digest(vectors: Tensor) -> str:
-    """The sha256 of directions, bit for bit."""
-    return hashlib.sha256(vectors.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def as_tensors(history: dict[str, list[float]]) -> dict[str, Tensor]:
