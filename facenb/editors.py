@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -119,6 +119,42 @@ class HeldEditor:
         shift = (self.editor.edit(latents, strength) - latents).values
         basis = orthonormal_basis(self.held.to(shift))
         return latents + (shift - (shift @ basis.T) @ basis)
+
+
+@dataclass(frozen=True)
+class LayerEditor:
+    """An editor of "w" in some layers of "w+" only: the code of each is edited as if it were alone.
+
+    Layer-limited edits: GANSpace's E(v, a–b), Li et al. (2021), Fig. 18. For a linear editor the
+    same as `LinearEditor(space="w+", layers=…)`.
+
+    Args:
+        editor: of "w"; ValueError for any other space.
+        layers: half-open range [first, last).
+    """
+
+    editor: Editor
+    layers: tuple[int, int]
+    space: ClassVar[str] = "w+"
+
+    def __post_init__(self) -> None:
+        if self.editor.space != "w":
+            raise ValueError(
+                f"{self.editor.name}: expected an editor of space 'w' to limit to layers, given "
+                f"one of {self.editor.space!r}."
+            )
+
+    @property
+    def name(self) -> str:
+        return self.editor.name
+
+    def edit(self, latents: Latents, strength: Strength) -> Latents:
+        edited = latents.require("w+").clone()
+        part = edited[:, slice(*self.layers)]
+        strengths = per_code(strength, part).expand(*part.shape[:2], 1).flatten()
+        moved = self.editor.edit(Latents(part.flatten(0, 1), "w"), strengths)
+        edited[:, slice(*self.layers)] = moved.values.view_as(part)
+        return latents.with_values(edited)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from facenb.directions import Directions
-from facenb.editors import Editor, HeldEditor, LinearEditor, apply, compose, condition, hold, strip
+from facenb.editors import (
+    Editor,
+    HeldEditor,
+    LayerEditor,
+    LinearEditor,
+    apply,
+    compose,
+    condition,
+    hold,
+    strip,
+)
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
 from facenb.latents import Latents
 
@@ -40,6 +50,30 @@ def test_distance_and_move_to_count_the_intercept():
     assert editor.distance(codes([1, 0, 0], [3, 9, 9])).tolist() == [0, 2]
     moved = editor.move_to(codes([1, 5, 0], [3, 9, 9]), 4.0)
     assert moved.values.tolist() == [[5, 5, 0], [5, 9, 9]]
+
+
+def test_an_editor_of_w_limited_to_layers_moves_those_alone():
+    w = Latents(torch.randn(3, 5, 3, generator=torch.Generator().manual_seed(1)), "w+")
+    bend = Bend()
+    found = LayerEditor(bend, (1, 3)).edit(w, torch.tensor([1.0, 2.0, 3.0])).values
+    assert torch.equal(found[:, [0, 3, 4]], w.values[:, [0, 3, 4]])
+    for layer in (1, 2):
+        alone = bend.edit(Latents(w.values[:, layer], "w"), torch.tensor([1.0, 2.0, 3.0]))
+        assert torch.equal(found[:, layer], alone.values)
+    line = LinearEditor("x", X, "w")
+    expected = LinearEditor("x", X, "w+", layers=(0, 2)).edit(w, 2.0)
+    torch.testing.assert_close(LayerEditor(line, (0, 2)).edit(w, 2.0).values, expected.values)
+    with pytest.raises(ValueError, match="space 'w' to limit to layers, given one of 'z'"):
+        LayerEditor(LinearEditor("x", X), (0, 1))
+
+
+class Bend:
+    """A non-linear edit of w."""
+
+    name, space = "bend", "w"
+
+    def edit(self, latents, strength):
+        return latents + strength[:, None] * latents.values.sin()
 
 
 def test_layer_range_moves_those_layers_of_w_plus_alone():

@@ -85,9 +85,12 @@ class SGFEditor:
 
 
 def sgf_editors(
-    surrogate: SurrogateGradientField, observe: Observe, names: Sequence[str] | None = None
+    surrogate: SurrogateGradientField,
+    observe: Observe,
+    names: Sequence[str] | None = None,
+    space: str = "z",
 ) -> Mapping[str, SGFEditor]:
     """An editor for each of these conditions, or for all, sharing what they know of the codes."""
     known: OrderedDict[bytes, Tensor] = OrderedDict()
     names = surrogate.names_ if names is None else names
-    return {name: SGFEditor(name, surrogate, observe, _known=known) for name in names}
+    return {n: SGFEditor(n, surrogate, observe, space=space, _known=known) for n in names}

@@ -61,7 +61,8 @@ class Config:
 
 
 # "gpu" is written for an H100 and has not been run. Its R1 weight is stylegan2-ada's rule,
-# 0.0002·R²/batch; "cpu" takes more, as its small discriminator sees few pictures.
+# 0.0002·R²/batch; "cpu" takes more, as its small discriminator sees few pictures. bfloat16 is
+# twenty times slower than float32 on a CPU without instructions for it, as most laptops' are.
 CONFIGS = {
     "cpu": Config(
         name="facenb-stylegan2-32",
@@ -71,6 +72,7 @@ CONFIGS = {
         pool=16_000,
         r1_weight=0.05,
         path_every=8,
+        precision="float32",
     ),
     "gpu": Config(
         name="facenb-stylegan2-64",
