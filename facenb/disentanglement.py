@@ -26,33 +26,33 @@ from torch import Tensor
 from facenb.editors import Editor
 from facenb.errors import check_finite
 from facenb.latents import Latents
-from facenb.metrics import bootstrap
 
 Changed = Callable[[Tensor, Tensor], Tensor]
 """before (N, 1, A) and after (N, S, A) → booleans (N, S, A): which attributes have changed."""
 
 
 def running_trapezoid(accuracy: Tensor, disentanglement: Tensor) -> Tensor:
-    """The area under the curve up to each point, (S,), from (accuracy 0, disentanglement 1) on.
+    """The area under the curve up to each point, (…, S), from (accuracy 0, disentanglement 1) on.
 
     Points stay in the order of their strengths, so that area is taken back where accuracy falls.
     The starting point is not in the paper's text: with it the sum is the column "accumulated MDS"
     of its Table 3 (SGF's rows to 0.001, InterFaceGAN's to 0.002).
 
     Args:
-        accuracy, disentanglement: (S,), in 0..1, weak to strong.
+        accuracy, disentanglement: (…, S), in 0..1, weak to strong.
     """
-    if accuracy.ndim != 1 or accuracy.shape != disentanglement.shape or not len(accuracy):
+    if accuracy.ndim < 1 or accuracy.shape != disentanglement.shape or not accuracy.numel():
         raise ValueError(
-            "running_trapezoid: expected accuracy and disentanglement (S,) with S ≥ 1, "
+            "running_trapezoid: expected accuracy and disentanglement (…, S) with S ≥ 1, "
             f"given {tuple(accuracy.shape)} and {tuple(disentanglement.shape)}."
         )
     for points, what in ((accuracy, "accuracy"), (disentanglement, "disentanglement")):
         check_finite(points, what)
         if points.min() < 0 or points.max() > 1:
             raise ValueError(f"{what}: expected values in 0..1, given {points.tolist()}.")
-    x = torch.cat([accuracy.new_zeros(1), accuracy]).double()
-    y = torch.cat([disentanglement.new_ones(1), disentanglement]).double()
+    start = accuracy.new_zeros(*accuracy.shape[:-1], 1)
+    x = torch.cat([start, accuracy], dim=-1).double()
+    y = torch.cat([start + 1, disentanglement], dim=-1).double()
     return torch.cumulative_trapezoid(y, x)
 
 
@@ -185,9 +185,25 @@ def curve(found: Tensor) -> tuple[Tensor, Tensor]:
     A strength at which no sample succeeds has accuracy 0 and, by the curve's own starting point,
     disentanglement 1: it adds no area.
     """
-    reached, changes = found.unbind(-1)
-    successes = reached.sum(0)
-    return successes / len(found), 1 - (reached * changes).sum(0) / successes.clamp(min=1)
+    accuracy, kept = _points(found, found.new_ones(1, len(found)))
+    return accuracy[0], kept[0]
+
+
+def resampled(found: Tensor, draws: int = 1000, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Curves of `outcomes` (N, …, S, 2) with the samples drawn again: a bootstrap.
+
+    The same seed draws the same samples, so that methods on the same samples can be subtracted.
+
+    Returns:
+        accuracy and disentanglement, (draws, …, S) each.
+    """
+    check_finite(found, "resampled")
+    random = torch.Generator().manual_seed(seed)
+    rows = torch.randint(len(found), (draws, len(found)), generator=random)
+    # a curve needs sums alone: how often each sample was drawn says as much as the draws
+    times = torch.zeros(draws, len(found), dtype=found.dtype)
+    times.scatter_add_(1, rows, torch.ones_like(rows, dtype=found.dtype))
+    return tuple(_points(found, times))
 
 
 def manipulation_curve(
@@ -204,7 +220,7 @@ def manipulation_curve(
 
 def mds_interval(found: Tensor, draws: int = 1000, seed: int = 0) -> tuple[float, float, float]:
     """MDS of `outcomes` (N, S, 2) with its 95 % bootstrap interval over the samples."""
-    return _floats(bootstrap(found, _score, draws, seed=seed))
+    return _interval(mds(*curve(found)), _scores(*resampled(found, draws, seed)))
 
 
 def mds_difference(
@@ -220,20 +236,27 @@ def mds_difference(
         raise ValueError(
             f"mds_difference: expected the same samples, given {len(first)} and {len(second)}."
         )
-    split = first.shape[1]
-    both = torch.cat([first, second], dim=1)
-    return _floats(
-        bootstrap(both, lambda rows: _score(rows[:, :split]) - _score(rows[:, split:]), draws,
-                  seed=seed)
-    )  # fmt: skip
+    ours, theirs = (_scores(*resampled(part, draws, seed)) for part in (first, second))
+    return _interval(mds(*curve(first)) - mds(*curve(second)), ours - theirs)
 
 
-def _score(found: Tensor) -> Tensor:
-    return running_trapezoid(*curve(found)).max()
+def _points(found: Tensor, times: Tensor) -> Tensor:
+    """Accuracy and disentanglement, (2, draws, …, S), each sample counted `times` (draws, N)."""
+    reached, changes = found.unbind(-1)
+    successes = torch.tensordot(times, reached, dims=1)
+    changed = torch.tensordot(times, reached * changes, dims=1)
+    kept = 1 - changed / successes.clamp(min=1)
+    return torch.stack([successes / len(found), kept.clamp(min=0)])  # rounding may leave −1e-16
 
 
-def _floats(interval: tuple[Tensor, Tensor, Tensor]) -> tuple[float, float, float]:
-    estimate, low, high = map(float, interval)
+def _scores(accuracy: Tensor, disentanglement: Tensor) -> Tensor:
+    """MDS (…) of curves (…, S)."""
+    return running_trapezoid(accuracy, disentanglement).amax(dim=-1)
+
+
+def _interval(estimate: float, spread: Tensor) -> tuple[float, float, float]:
+    tails = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    low, high = spread.quantile(tails).tolist()
     return estimate, low, high
 
 

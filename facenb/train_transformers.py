@@ -22,7 +22,7 @@ from facenb.methods.latent_classifier import LatentClassifier, label_thresholds
 from facenb.methods.latent_transformer import LatentTransformer
 from facenb.profiles import load_profile
 from facenb.sampling import ScoredSamples, sample_scored
-from facenb.scorers import load_scorers
+from facenb.scorers import Attribute, load_scorers
 
 CODES = 10_000  # that the transformers are trained on, as in the paper
 RATE = 1e-3  # ten times the paper's: with its own, ten epochs are too few here (notebook 06)
@@ -69,6 +69,33 @@ def fit_transformers(
     return model.restore(state, targets)
 
 
+def two_sided(samples: ScoredSamples, attributes: Sequence[Attribute]) -> list[Attribute]:
+    """The semantic attributes whose label some samples have and some have not, in both parts."""
+    parts, found = split(samples), []
+    for attribute in attributes:
+        if attribute.kind == "semantic":
+            threshold = label_thresholds(samples[attribute.name][:, None], [attribute])
+            shares = [float((part[attribute.name] > threshold).float().mean()) for part in parts]
+            if all(0 < share < 1 for share in shares):
+                found.append(attribute)
+    return found
+
+
+def fit_to_scores(
+    samples: ScoredSamples, attributes: Sequence[Attribute], seed: int = 0
+) -> LatentTransformer:
+    """Labels, classifier, γ and a network for each of `two_sided`: notebook 06's steps in one."""
+    attributes = two_sided(samples, attributes)
+    names = [a.name for a in attributes]
+    scores = torch.stack([samples[name] for name in names], dim=1)
+    learned = len(split(samples)[0])
+    labels = (scores > label_thresholds(scores, attributes))[:learned]
+    values = samples.latents.values[:learned]
+    classifier = fit_classifier(values, labels, names, seed=seed)
+    gamma = label_correlation(labels)
+    return fit_transformers(values[:CODES], classifier, gamma, rate=RATE, seed=seed)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m facenb.train_transformers")
@@ -76,17 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     generator, scorers = load_generator(), load_scorers()
-    attributes = [a for a in scorers.attributes if a.kind == "semantic"]
-    names = [a.name for a in attributes]
     samples = sample_scored(generator, scorers, load_profile(options.profile).samples, options.seed)
-    scores = torch.stack([samples[name] for name in names], dim=1)
-    labels = scores > label_thresholds(scores, attributes)
-    learned = len(split(samples)[0])
-    values = samples.latents.values[:learned]
-    classifier = fit_classifier(values, labels[:learned], names, seed=options.seed)
-    gamma = label_correlation(labels[:learned])
-    model = fit_transformers(values[:CODES], classifier, gamma, rate=RATE, seed=options.seed)
-    transformers = model.transformers(
+    transformers = fit_to_scores(samples, scorers.attributes, options.seed).transformers(
         generator=generator.name, profile=options.profile, samples=len(samples), gamma="labels"
     )
     path = data_path("__init__.py").parent / f"transformers_{generator.name}.safetensors"

@@ -14,6 +14,7 @@ from facenb.disentanglement import (
     mds_interval,
     moved,
     outcomes,
+    resampled,
     running_trapezoid,
     towards_other_side,
 )
@@ -136,6 +137,22 @@ def test_intervals_hold_the_score_and_shrink_with_samples():
         assert low < score < high
     assert many[0] == pytest.approx(mds(*curve(found)))
     assert many[2] - many[1] < 0.6 * (few[2] - few[1])
+
+
+def test_resampled_curves_are_those_of_the_samples_drawn():
+    random = torch.Generator().manual_seed(0)
+    found = torch.rand(9, 3, 4, 2, generator=random, dtype=torch.float64)
+    found[..., 0] = (found[..., 0] < 0.5).double()
+    accuracy, kept = resampled(found, draws=20, seed=3)
+    assert accuracy.shape == kept.shape == (20, 3, 4)
+    rows = torch.randint(9, (20, 9), generator=torch.Generator().manual_seed(3))
+    for draw, row in enumerate(rows):
+        for k in range(3):
+            expected = curve(found[row][:, k])
+            assert torch.allclose(accuracy[draw, k], expected[0])
+            assert torch.allclose(kept[draw, k], expected[1])
+    areas = running_trapezoid(accuracy, kept)
+    assert torch.allclose(areas[7, 2], running_trapezoid(accuracy[7, 2], kept[7, 2]))
 
 
 def test_two_methods_are_compared_on_the_same_samples():

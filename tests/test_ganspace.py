@@ -16,8 +16,10 @@ from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.methods import streaming_pca
 from facenb.methods.ganspace import GANSpace, activations_of
+from facenb.methods.ganspace_editors import component_editors
 from facenb.methods.sefa import SeFa
 from facenb.methods.streaming_pca import StreamingPCA
+from facenb.sampling import ScoredSamples
 
 
 def normal(*shape, seed=0):
@@ -296,3 +298,26 @@ def test_a_layer_beyond_memory_is_refused_before_any_work(monkeypatch):
     with pytest.raises(ValueError, match=r"10 dimensions need .* Take 9 samples or fewer"):
         GANSpace(2, n=50).fit(Toy())
     GANSpace(2, n=9).fit(Toy())
+
+
+def test_a_score_gets_the_component_that_it_follows_and_its_sign(tmp_path, monkeypatch):
+    monkeypatch.setattr("facenb.cache.cache_dir", lambda: tmp_path)
+    generator = load_generator()
+    model = GANSpace(components=5, n=64, seed=3).fit(generator)
+    codes, chosen = generator.sample(400, seed=1), model.directions_[[4, 1]]
+    scores = (codes.values.double() @ chosen.T * torch.tensor([1.0, -2.0])).float()
+    samples = ScoredSamples(codes, scores, ("fifth", "second, the other way"))
+    editors = component_editors(generator, samples, n=64, components=5, seed=3)
+    assert [editor.name for editor in editors.values()] == ["PC5", "PC2"]
+    for i, editor in enumerate(editors.values()):
+        signed = editor.direction.double() @ chosen[i] * (1, -1)[i]
+        assert float(signed) == pytest.approx(1)  # strength raises the score
+
+    def refuse(*_args):
+        raise AssertionError("taken again")
+
+    monkeypatch.setattr(GANSpace, "fit", refuse)
+    again = component_editors(generator, samples, n=64, components=5, seed=3)
+    assert torch.equal(again["fifth"].direction, editors["fifth"].direction)
+    with pytest.raises(AssertionError, match="taken again"):
+        component_editors(generator, samples, n=64, components=5, seed=4)

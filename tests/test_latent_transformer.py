@@ -22,8 +22,9 @@ from facenb.methods.transformer_editors import (
     TransformerEditor,
     load_transformers,
 )
-from facenb.sampling import score
-from facenb.train_transformers import fit_classifier, fit_transformers
+from facenb.sampling import ScoredSamples, score
+from facenb.scorers import ATTRIBUTES
+from facenb.train_transformers import fit_classifier, fit_to_scores, fit_transformers, two_sided
 
 NAMES = ("first", "second", "third")
 
@@ -301,3 +302,16 @@ def test_the_shipped_transformers_turn_glasses_on():
     )
     assert (after > before).float().mean() > 0.9
     assert (after > 0).float().mean() > (before > 0).float().mean() + 0.4
+
+
+def test_attributes_that_all_samples_have_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("facenb.cache.cache_dir", lambda: tmp_path)
+    z = torch.randn(1200, 6, generator=torch.Generator().manual_seed(0))
+    scores = torch.stack([3 * z[:, 0], 10 + z[:, 1], z[:, 2], z[:, 3]], dim=1)
+    samples = ScoredSamples(Latents(z, "z"), scores, ("smile", "hat", "age", "brightness"))
+    known = [a for name in samples.names for a in ATTRIBUTES if a.name == name]
+    assert [a.name for a in two_sided(samples, known)] == ["smile", "age"]  # all wear hats
+    model = fit_to_scores(samples, known, seed=1)
+    assert model.targets_ == ("smile", "age")
+    move = model.transformers()["smile"].displacement(z[:100])
+    assert (move[:, 0] > 0).all()

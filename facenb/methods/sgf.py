@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Named
+from functools import cached_property
 from os import PathLike
 
 from sklearn.base import BaseEstimator
@@ -22,7 +23,7 @@ from torch import Tensor
 from facenb.cache import folder
 from facenb.conditions import ConditionRange
 from facenb.errors import check_finite, unknown
-from facenb.methods.sgf_field import Order, operator_norm, spectral_radius, surrogate_field
+from facenb.methods.sgf_field import Order, spectral_radius, surrogate_field
 from facenb.methods.sgf_search import Manipulation, walk
 from facenb.methods.sgf_training import MappingConfig, run_identity, train_mapping
 
@@ -49,7 +50,8 @@ class SurrogateGradientField(BaseEstimator):
         range_: their ranges and combinations: `range_.check(target)` says what is unlike them.
         limit_: length of a code beyond which a walk counts as diverged: 1.5 times the longest.
         loss_: (steps,) reconstruction error in training, mean square a dimension.
-        radius_, norm_: (32,) spectral radius and operator norm of ∂F/∂z on training pairs.
+        radius_: (32,) spectral radius of ∂F/∂z on training pairs; computed when it is first asked
+            for.
     """
 
     def __init__(self, config: MappingConfig | None = None) -> None:
@@ -85,10 +87,13 @@ class SurrogateGradientField(BaseEstimator):
         self.mapping_, self.loss_ = train_mapping(
             self.config or MappingConfig(), values, standard, checkpoint
         )
-        few = values[:_MEASURED], standard[:_MEASURED]
-        self.radius_ = spectral_radius(self.mapping_, *few)
-        self.norm_ = operator_norm(self.mapping_, *few)
+        self._few = values[:_MEASURED], standard[:_MEASURED]
+        self.__dict__.pop("radius_", None)  # of the fit before
         return self
+
+    @cached_property
+    def radius_(self) -> Tensor:
+        return spectral_radius(self.mapping_, *self._few)
 
     def field(
         self,

@@ -111,13 +111,23 @@ class AuxiliaryMapping(nn.Module):
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """F(z, c), (N, d)."""
         linear, affine, *reader = self._weights()
-        x = z
-        for i in range(self.layers):
-            signal = F.linear(c, reader[0][i], self.reader.bias[i]) if reader else c
-            scale, shift = F.linear(signal, affine[i], self.affine.bias[i]).chunk(2, dim=-1)
-            x = F.leaky_relu((1 + scale) * normalise(x) + shift, _SLOPE)
-            x = F.linear(x, linear[i], self.linear.bias[i])
+        linear, bias, x = linear.unbind(), self.linear.bias.unbind(), z
+        for i, (scale, shift) in enumerate(self._modulations(c, affine, *reader)):
+            x = normalise(x)
+            x = F.leaky_relu(torch.addcmul(x + shift, x, scale), _SLOPE)
+            x = F.linear(x, linear[i], bias[i])
         return x
+
+    def _modulations(
+        self, c: Tensor, affine: Tensor, reader: Tensor | None = None
+    ) -> list[tuple[Tensor, ...]]:
+        """What each block adds to a scale of 1, and its shift: (N, d), or (N, 1) if "scalar"."""
+        if reader is None:  # all blocks read the same c: one matrix product
+            found = F.linear(c, affine.flatten(0, 1), self.affine.bias.flatten())
+        else:
+            signal = torch.einsum("nc,ldc->nld", c, reader) + self.reader.bias
+            found = (torch.einsum("nld,lod->nlo", signal, affine) + self.affine.bias).flatten(1)
+        return [part.chunk(2, dim=1) for part in found.chunk(self.layers, dim=1)]
 
     def train(self, mode: bool = True) -> AuxiliaryMapping:
         """Evaluation mode freezes the exactly normalised weights; training mode forgets them."""
@@ -138,8 +148,7 @@ class AuxiliaryMapping(nn.Module):
 
 def normalise(x: Tensor) -> Tensor:
     """Each row of (N, d) at mean 0 and variance 1 over its own features."""
-    centred = x - x.mean(dim=-1, keepdim=True)
-    return centred * torch.rsqrt(centred.square().mean(dim=-1, keepdim=True) + _EPSILON)
+    return F.layer_norm(x, x.shape[-1:], eps=_EPSILON)
 
 
 def _uniform(shape: tuple[int, ...], bound: float, random: torch.Generator) -> Tensor:

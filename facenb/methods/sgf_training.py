@@ -16,7 +16,7 @@ from facenb.errors import FacenbError, unknown
 from facenb.methods.discovery import random_for
 from facenb.methods.sgf_mapping import AuxiliaryMapping
 
-_VERSION = 1  # raise when a change here, or in the mapping, alters what is learned
+_VERSION = 2  # raise when a change here, or in the mapping, alters what is learned
 _EVERY = 500  # steps from checkpoint to checkpoint
 
 
