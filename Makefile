@@ -38,7 +38,7 @@ help:
 	@echo '  NOTEBOOK=$(NOTEBOOK)           which notebooks, such as NOTEBOOK=02 or NOTEBOOK="00 02"; all if empty'
 	@echo '  SEED=$(SEED)'
 	@echo '  DEVICE=$(DEVICE)          cpu | cuda | mps'
-	@echo '  GENERATOR=$(GENERATOR)'
+	@echo '  GENERATOR=$(GENERATOR)     or another name, or a file of weights: figures go to build/ then'
 	@echo '  PYTHON=$(PYTHON)      the interpreter, 3.11 or newer, that $(VENV) is made with'
 
 # The stamp is renewed when the pins change: pip then brings the environment to the new versions.
@@ -63,7 +63,7 @@ assets: $(STAMP)
 	@$(PY) -m facenb.assets fetch
 
 figures: setup
-	$(PY) -m facenb.run $(NOTEBOOK) --profile $(PROFILE) --seed $(SEED) --device $(DEVICE) --generator $(GENERATOR)
+	$(PY) -m facenb.run $(NOTEBOOK) --profile $(PROFILE) --seed $(SEED) --device $(DEVICE) --generator '$(GENERATOR)'
 
 test: setup
 	$(PY) -m pytest

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from facenb.editors import Editor, strip
 from facenb.files import atomic_write
-from facenb.generators import Generator
+from facenb.generators import Generator, record
 from facenb.latents import Latents
 
 DPI = 110
@@ -49,13 +49,16 @@ class FigureFolder:
 
     Args:
         slug: the notebook's name, such as "02_interfacegan".
-        parameters: profile, seed, generator, device; they are recorded with every picture.
+        parameters: profile, seed, generator, device; they are recorded with every picture, a
+            generator's file by its name and sha256 instead of its path.
     """
 
     def __init__(self, slug: str, **parameters: object) -> None:
         self.slug = slug
         _set_style()
         self.path = _root() / slug
+        if "generator" in parameters:
+            parameters["generator"] = record(str(parameters["generator"]))
         self.record = {
             "notebook": slug,
             **parameters,

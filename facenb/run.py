@@ -2,8 +2,10 @@
 
 Each notebooks/NN_slug.py is converted by jupytext, executed by papermill with the parameters
 `profile`, `seed`, `generator` and `device`, and saved as NN_slug/NN_slug.ipynb under figures/, or
-under build/smoke/ for the smoke profile. The notebook finds that root in FACENB_FIGURES. One that
-fails leaves NN_slug.failed.ipynb with its traceback instead, and the exit code is 1.
+under build/smoke/ for the smoke profile. With `--generator` they go to a folder of that name under
+build/ or build/smoke/: figures/ is the embedded generator's. The notebook finds that root in
+FACENB_FIGURES. One that fails leaves NN_slug.failed.ipynb with its traceback instead, and the exit
+code is 1.
 """
 
 from __future__ import annotations
@@ -29,12 +31,14 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 
 from facenb.errors import FacenbError, unknown
 from facenb.files import atomic_write
+from facenb.generators import EMBEDDED, absolute, label
 from facenb.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
 DEVICES = ("cpu", "cuda", "mps")
 _KERNEL = "facenb-run"
 _KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+_TEXTS = ("text", "evalue", "traceback", "text/plain", "text/html", "text/markdown")
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -77,13 +81,21 @@ def check_device(name: str) -> None:
         raise ValueError(f"device {name!r} cannot be used on this machine: {reason}") from error
 
 
+def output_folder(profile: str, generator: str = EMBEDDED) -> Path:
+    """Where a run's NN_slug folders go, relative to the root: figures/ is for one kind alone."""
+    if generator == EMBEDDED:
+        return Path("build/smoke" if profile == "smoke" else "figures")
+    return Path("build/smoke" if profile == "smoke" else "build") / label(generator)
+
+
 def run_notebook(
     source: Path, figures: Path, parameters: dict[str, str | int], root: Path = ROOT
 ) -> Outcome:
     """Execute one notebook and save its executed copy in `figures`/NN_slug.
 
-    The copy appears whole at the end, without the machine's paths (those under `root` become
-    relative). Raises ValueError when the source has no cell tagged "parameters".
+    The copy appears whole at the end, without the machine's paths: those under `root` become
+    relative, and a generator's file keeps its name alone. Raises ValueError when the source has no
+    cell tagged "parameters".
     """
     name = source.stem
     notebook = _convert(source)
@@ -108,7 +120,7 @@ def run_notebook(
             error = f"{type(problem).__name__}: {problem}"
         if executed.exists():
             notebook = nbformat.read(executed, as_version=4)
-    text = nbformat.writes(clean(notebook, root)) + "\n"
+    text = nbformat.writes(clean(notebook, root, str(parameters.get("generator", "")))) + "\n"
     atomic_write(failed if error else done, text)
     if error is None:
         failed.unlink(missing_ok=True)
@@ -146,32 +158,44 @@ def _own_kernel(folder: Path, figures: Path) -> Iterator[None]:
             os.environ["JUPYTER_PATH"] = before
 
 
-def clean(notebook: NotebookNode, root: Path = ROOT) -> NotebookNode:
-    """Strip what belongs to this machine and this moment; durations and parameters stay."""
+def clean(notebook: NotebookNode, root: Path = ROOT, generator: str = "") -> NotebookNode:
+    """Strip what belongs to this machine and this moment; durations and parameters stay.
+
+    Of a `generator` that is an absolute path its folder goes, wherever it is written.
+    """
+    folders = [root]
+    if Path(generator).is_absolute():
+        folders.insert(0, Path(generator).parent)
     notebook.metadata.kernelspec = dict(_KERNELSPEC)
     notebook.metadata.pop("widgets", None)  # a dead copy would hide the picture that stands for it
     run = notebook.metadata.get("papermill", {})
     for key in ("input_path", "output_path", "start_time", "end_time", "environment_variables"):
         run.pop(key, None)
+    if "generator" in run.get("parameters", {}):
+        run.parameters.generator = _without_paths(run.parameters.generator, folders)
     for index, cell in enumerate(notebook.cells):
         cell.setdefault("id", f"extra-{index:03}")
         cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.source = _without_paths(cell.source, folders)
         for key in ("start_time", "end_time"):
             cell.metadata.get("papermill", {}).pop(key, None)
         for output in cell.get("outputs", ()):
             output.get("data", {}).pop(_WIDGET, None)
             for holder in (output, output.get("data", {})):
                 for key, value in holder.items():
-                    if key in ("text", "evalue", "traceback", "text/plain", "text/html"):
-                        holder[key] = _without_paths(value, root)
+                    if key in _TEXTS:
+                        holder[key] = _without_paths(value, folders)
     return notebook
 
 
-def _without_paths(text: str | list[str], root: Path) -> str | list[str]:
+def _without_paths(text: str | list[str], folders: Sequence[Path]) -> str | list[str]:
     if isinstance(text, list):
-        return [_without_paths(line, root) for line in text]
+        return [_without_paths(line, folders) for line in text]
     text = re.sub(r"/[^\s\"':]*/ipykernel_\d+/\d+\.py", "<cell>", text)
-    return text.replace(f"{root}/", "").replace(f"{Path.home()}/", "~/")
+    for folder in folders:
+        text = text.replace(f"{folder}/", "")
+    return text.replace(f"{Path.home()}/", "~/")
 
 
 def _report(outcomes: Sequence[Outcome], planned: Sequence[Path]) -> None:
@@ -195,7 +219,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("--profile", default="laptop", help=", ".join(PROFILES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help=", ".join(DEVICES))
-    parser.add_argument("--generator", default="digiface-dcgan-64")
+    parser.add_argument("--generator", default=EMBEDDED, help="a name, a URL or a file of weights")
     parser.add_argument("--keep-going", action="store_true", help="run the others after a failure")
     options = parser.parse_args(arguments)
     try:
@@ -203,10 +227,12 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             raise unknown("profile", options.profile, PROFILES)
         check_device(options.device)
         notebooks = find_notebooks(root / "notebooks", options.numbers)
+        options.generator = absolute(options.generator)  # notebooks run in another folder
     except (FacenbError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    figures = root / ("build/smoke" if options.profile == "smoke" else "figures")
+    figures = root / output_folder(options.profile, options.generator)
+    print(f"figures and executed notebooks: {figures.relative_to(root)}/")
     names = ("profile", "seed", "generator", "device")
     parameters = {name: getattr(options, name) for name in names}
     outcomes: list[Outcome] = []

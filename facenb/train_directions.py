@@ -1,25 +1,27 @@
 """Train the directions of Niu et al. (2023) and keep them: `python -m facenb.train_directions`.
 
 SDD, SHP, HDP, DTJ, DTH and the variants that they are compared with, in one profile, in that order.
-What is learned ships with the package: `load_directions("dth")`, and `load_histories()` for the
-curves. Killed work goes on. Profiles: smoke, laptop, gpu (the embedded generator at full width),
-paper (a style-based generator: W, 256 directions).
+What is learned on the embedded generator ships with the package: `load_directions("dth")`, and
+`load_histories()` for the curves. With `--generator` it stays in the cache, where `learned` finds
+it. Killed work goes on. Profiles: smoke, laptop, gpu (the embedded generator at full width), paper
+(a style-based generator: W, 256 directions).
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from facenb.assets import cache_dir
 from facenb.data import data_path
-from facenb.directions import Directions
+from facenb.directions import Directions, load_directions
 from facenb.errors import FacenbError, unknown
 from facenb.files import atomic_write
-from facenb.generators import Generator, load_generator
+from facenb.generators import EMBEDDED, Generator, load_generator
 from facenb.methods.two_stage import METHODS, VARIANTS, DirectionLearner, load_config
 
 _FOLDER = data_path("__init__.py").parent
@@ -33,21 +35,56 @@ def train_all(
 
     Each keeps its checkpoint in the cache, so that what was trained before is not trained again.
     """
-    learned: dict[str, DirectionLearner] = {}
+    done: dict[str, DirectionLearner] = {}
     for method in methods:
         config = load_config(method, profile, seed=seed)
         start = None
         if METHODS[config.method].second_stage:
-            if "SDD" not in learned:
+            if "SDD" not in done:
                 raise FacenbError(f"{method} starts from SDD's directions: train SDD with it.")
-            start = learned["SDD"].directions_
-        name = f"{method.lower()}_{generator.name}_{profile}_{seed}.safetensors"
-        checkpoint = cache_dir() / "training" / name
-        learned[method] = DirectionLearner(config).fit(generator, start, checkpoint)
-    return learned
+            start = done["SDD"].directions_
+        checkpoint = _checkpoint(generator, method, profile, seed)
+        done[method] = DirectionLearner(config).fit(generator, start, checkpoint)
+    return done
 
 
-def load_histories(generator: str = "digiface-dcgan-64") -> dict[str, dict[str, Tensor]]:
+def learned(
+    generator: Generator, profile: str, seed: int, methods: Sequence[str]
+) -> tuple[dict[str, Directions], dict[str, dict[str, Tensor]]]:
+    """Directions and training curves of `methods`: those that ship, or those in the cache.
+
+    In the smoke profile they are trained on the spot, a few steps each.
+
+    Raises:
+        FacenbError: another generator than the embedded one, and its training, of hours, was never
+            begun; the message has the command for it.
+    """
+    if generator.name == EMBEDDED and profile != "smoke":
+        return {m: load_directions(m.lower()) for m in methods}, load_histories()
+    begun = all(_checkpoint(generator, m, profile, seed).exists() for m in methods)
+    if profile != "smoke" and not begun:
+        asked = [] if set(methods) == set(_ALL) else methods
+        command = " ".join(["python -m facenb.train_directions", *asked])
+        raise FacenbError(
+            f"no directions of {', '.join(methods)} have been trained on {generator.name}. Train "
+            f"them first (hours): {command} --profile {profile} --seed {seed} --generator …"
+        )
+    learners = train_all(generator, profile, seed, methods)
+    return (
+        {name: learner.directions_ for name, learner in learners.items()},
+        {name: learner.history_ for name, learner in learners.items()},
+    )
+
+
+def _checkpoint(generator: Generator, method: str, profile: str, seed: int) -> Path:
+    """Files of the same name are told apart by their content."""
+    which = generator.name
+    if which != EMBEDDED:
+        which += f"-{generator.fingerprint[:8]}"
+    return cache_dir() / "training" / f"{method.lower()}_{which}_{profile}_{seed}.safetensors"
+
+
+def load_histories(generator: str = EMBEDDED) -> dict[str, dict[str, Tensor]]:
     """Training curves of the shipped directions: method → name → (steps,)."""
     curves: dict[str, dict[str, Tensor]] = {}
     for key, values in load_file(data_path(f"histories_{generator}.safetensors")).items():
@@ -63,17 +100,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--generator", default=EMBEDDED, help="a name, a URL or a file of weights")
     options = parser.parse_args(arguments)
     for method in options.methods:
         if method not in _ALL:
             raise unknown("method", method, _ALL)
-    generator = load_generator(device=options.device)
-    learned = train_all(generator, options.profile, options.seed, options.methods or _ALL)
-    if set(learned) != set(_ALL):
+    generator = load_generator(options.generator, options.device)
+    learners = train_all(generator, options.profile, options.seed, options.methods or _ALL)
+    if generator.name != EMBEDDED:
+        print("The checkpoints are kept; notebooks 03 and 05 find them.")
+        return
+    if set(learners) != set(_ALL):
         print("The checkpoints are kept; run without names to write what ships.")
         return
     facts = {"profile": options.profile, "seed": options.seed, "hardware": generator.device.type}
-    for method, learner in learned.items():
+    for method, learner in learners.items():
         found = learner.directions_
         named = Directions(
             found.names, found.vectors, found.space, provenance=found.provenance | facts
@@ -82,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(method, learner.held_out_ or "", flush=True)
     histories = {
         f"{method}/{name}": values.float()
-        for method, learner in learned.items()
+        for method, learner in learners.items()
         for name, values in learner.history_.items()
     }
     atomic_write(

@@ -47,12 +47,14 @@ from facenb.penalties import (
     orojar,
 )
 from facenb.profiles import load_profile
+from facenb.remarks import Remarks
 
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)
 folder = FigureFolder(
     "04_penalties", profile=profile, seed=seed, generator=generator, device=device
 )
+remark = Remarks(G)
 
 
 def computed(step: str, compute) -> dict[str, torch.Tensor]:
@@ -215,6 +217,9 @@ folder.number("reductions", {name: row.to_dict() for name, row in reductions.ite
 folder.table(
     reductions, "reductions", "The penalty on the generator, k = 2: maximum and mean over pixels"
 )
+remark(
+    f"the maximum looks at one of {3 * G.resolution**2:,} values. It moves z, also where there is a W."
+)
 
 # %% [markdown]
 # The two differ by orders of magnitude, and with $k = 2$ the maximum over pixels of a noisy estimate is
@@ -260,6 +265,8 @@ folder.save(
 folder.number(
     "kinks", {"estimate at 0.1": estimates[0.1], "exact": limit, "ratio": estimates[0.1] / limit}
 )
+remark("the argument above is about plain ReLUs. Leaky ones have kinks as well, and dividing by norms between them "
+       "adds second derivatives: the chart says whether the estimate follows 1/ε all the same.")  # fmt: skip
 
 # %% [markdown]
 # At the papers' ε = 0.1 most of the penalty is kinks. That is no mistake, the bends are real and a step of

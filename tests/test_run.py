@@ -11,6 +11,7 @@ import pytest
 
 from facenb import run
 from facenb.errors import UnknownNameError
+from facenb.figures import FigureFolder
 
 PARAMETERS = """# %% tags=["parameters"]
 profile = "laptop"
@@ -119,10 +120,57 @@ def test_keep_going_runs_the_others_and_a_dead_kernel_is_a_failure(root: Path) -
     assert (root / "build" / "smoke" / "01_good" / "01_good.ipynb").exists()
 
 
-def test_laptop_results_go_to_figures(root: Path) -> None:
+def test_laptop_results_go_to_figures(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(root, n00_good=GOOD)
     assert run.main([], root) == 0
     assert (root / "figures" / "00_good" / "00_good.ipynb").exists()
+    assert "notebooks: figures/" in capsys.readouterr().out
+
+
+def test_another_generators_results_stay_out_of_figures() -> None:
+    def folder(profile: str, generator: str) -> str:
+        return run.output_folder(profile, generator).as_posix()
+
+    assert folder("laptop", "digiface-dcgan-64") == "figures"
+    assert folder("smoke", "digiface-dcgan-64") == "build/smoke"
+    assert folder("laptop", "facenb-stylegan2-32") == "build/facenb-stylegan2-32"
+    assert folder("paper", "/somewhere/network-snapshot.pkl") == "build/network-snapshot"
+    assert folder("smoke", "/somewhere/network-snapshot.pkl") == "build/smoke/network-snapshot"
+    assert folder("laptop", "https://host/a/mine.pt?download=1") == "build/mine"
+
+
+def test_a_generators_file_is_found_from_the_notebook_and_its_folder_is_not_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = """
+from IPython.display import Markdown, display
+from pathlib import Path
+print(generator, Path(generator).read_text())
+display(Markdown(generator))
+"""
+    write(root, n00_good=PARAMETERS + "\n# %%" + found)
+    weights = root / "elsewhere" / "mine.pt"
+    weights.parent.mkdir()
+    weights.write_text("weights")
+    monkeypatch.chdir(weights.parent)
+    assert run.main(["--generator", "mine.pt"], root) == 0
+    assert "build/mine/" in capsys.readouterr().out
+    assert not (root / "figures").exists()
+    saved = root / "build" / "mine" / "00_good" / "00_good.ipynb"
+    assert output_text(saved) == "mine.pt weights\n"
+    assert "elsewhere" not in saved.read_text()
+    assert nbformat.read(saved, as_version=4).metadata.papermill.parameters.generator == "mine.pt"
+
+
+def test_a_folder_keeps_a_file_by_its_name_and_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACENB_FIGURES", str(tmp_path / "figures"))
+    (tmp_path / "mine.pt").write_text("weights")
+    kept = FigureFolder("00_good", generator=str(tmp_path / "mine.pt")).record["generator"]
+    assert kept == "mine (sha256 9a129038d9a0)"
+    named = FigureFolder("00_good", generator="digiface-dcgan-64").record["generator"]
+    assert named == "digiface-dcgan-64"
 
 
 @pytest.mark.parametrize(
@@ -133,6 +181,8 @@ def test_laptop_results_go_to_figures(root: Path) -> None:
         (["--device", "cuda:99"], ["'cuda:99'", "cannot be used on this machine"]),
         (["05"], ["'05'", "00_good, 02_other"]),
         (["two"], ["'two'", "00_good, 02_other"]),
+        (["--generator", "nowhere.pt"], ["no file nowhere.pt"]),
+        (["--generator", "stylegan9"], ["'stylegan9'", "digiface-dcgan-64, facenb-stylegan2-32"]),
     ],
 )
 def test_a_wrong_request_lists_what_is_known(

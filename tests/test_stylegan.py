@@ -86,9 +86,12 @@ def test_style_weights_are_the_change_of_a_layers_style(generator: StyleGAN) -> 
     layer, step = generator.layers()["up8"], torch.randn(1, 10)
     change = layer.style(step) - layer.style(torch.zeros(1, 10))
     assert torch.allclose(change, step @ weights["up8"].T, atol=1e-5)
-    assert SeFa(components=4).fit(generator.style_weights()).directions_.shape == (4, 10)
-    with pytest.raises(TypeError, match=r"Give those .* generator\.style_weights\(layers\)"):
-        SeFa().fit(generator)  # its first layer maps z, which is not what a layer's style follows
+    given, asked = SeFa(4).fit(generator.style_weights()), SeFa(4).fit(generator)
+    assert torch.equal(given.directions_, asked.directions_)
+    assert asked.layers_ == generator.w_names and asked.directions_.shape == (4, 10)
+    assert asked.directions().space == asked.editor(0).space == "w"  # not of z, as of a DCGAN's
+    edited = asked.editor(0).edit(generator.sample(2, space="w"), 2.0)
+    assert generator.synthesize(edited).shape == (2, 3, 128, 128)
 
 
 def test_bfloat16_is_close(generator: StyleGAN) -> None:

@@ -17,7 +17,7 @@ import facenb
 from facenb.errors import AssetError, UnknownNameError
 from facenb.files import sha256_file
 from facenb.generators import __main__ as command_line
-from facenb.generators import zoo
+from facenb.generators import EMBEDDED, zoo
 from facenb.generators.checkpoints import WeightsError
 from facenb.generators.stylegan import StyleGAN
 from facenb.generators.zoo import ZOO
@@ -196,6 +196,8 @@ def test_the_command_line(cache: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert command_line.main(["list"]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in ZOO) and "not fetched" in said and "licence" not in said
+    assert EMBEDDED in said and "facenb-stylegan2-32  (comes with the package" in said
+    assert "train_stylegan2 --config gpu" in said  # how facenb-stylegan2-64 is made
 
 
 def test_every_entry_is_whole() -> None:

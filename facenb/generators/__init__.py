@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import torch
 
 from facenb.assets import asset_path, asset_sha256
 from facenb.errors import unknown
+from facenb.files import sha256_file
 from facenb.generators import checkpoints, dcgan
 from facenb.generators.base import Generator
 from facenb.generators.checkpoints import WeightsError
@@ -16,15 +18,17 @@ from facenb.generators.shipped import SHIPPED, shipped_file
 from facenb.generators.style_based import StyleBased
 from facenb.generators.zoo import ZOO, fetched_file, published_file
 
-__all__ = ["Generator", "WeightsError", "load_generator", "weights_file"]
+__all__ = ["EMBEDDED", "Generator", "WeightsError", "absolute", "label", "load_generator",
+           "record", "weights_file"]  # fmt: skip
 
-_WEIGHTS = {"digiface-dcgan-64": ("digiface-dcgan-64/weights.tar", dcgan.load)}
+EMBEDDED = "digiface-dcgan-64"
+_WEIGHTS = {EMBEDDED: ("digiface-dcgan-64/weights.tar", dcgan.load)}
 _NAMES = (*_WEIGHTS, *SHIPPED, *ZOO)
 _SUFFIXES = (".pt", ".pth", ".pkl", ".safetensors")
 
 
 def load_generator(
-    name: str | os.PathLike[str] = "digiface-dcgan-64",
+    name: str | os.PathLike[str] = EMBEDDED,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Generator:
@@ -71,3 +75,27 @@ def weights_file(name: str | os.PathLike[str]) -> Path:
     if isinstance(name, Path) or path.suffix in _SUFFIXES or len(path.parts) > 1:
         raise FileNotFoundError(f"there is no file {path}; give the path of a file of weights.")
     raise unknown("generator", name, _NAMES)
+
+
+def absolute(name: str) -> str:
+    """`name` as it means the same in every folder: a path becomes absolute, the rest stays.
+
+    Raises as `weights_file` for a file that is not there, and for a name that is not known or has
+    no weights yet; nothing is fetched.
+    """
+    if name in _WEIGHTS or name in ZOO or "://" in name:
+        return name
+    path = weights_file(name)
+    return name if name in SHIPPED else str(path.absolute())
+
+
+def label(name: str | os.PathLike[str]) -> str:
+    """What to call it in folders and records: its name, or the stem of its file, without a path."""
+    return str(name) if name in _NAMES else Path(urlsplit(str(name)).path).stem
+
+
+def record(name: str | os.PathLike[str]) -> str:
+    """`label`, and for a file the beginning of its sha256, since many have the same name."""
+    if name in _NAMES or not ("://" in str(name) or Path(name).expanduser().is_file()):
+        return str(name)
+    return f"{label(name)} (sha256 {sha256_file(weights_file(name))[:12]})"

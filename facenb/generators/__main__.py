@@ -1,7 +1,7 @@
 """The command line of the generators.
 
 python -m facenb.generators describe FILE     what a file of weights holds; nothing of it is run
-python -m facenb.generators list              published generators by name, and what is at hand
+python -m facenb.generators list              all generators by name, and what is at hand
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from facenb.errors import FacenbError
-from facenb.generators import weights_file
+from facenb.errors import AssetError, FacenbError
+from facenb.generators import EMBEDDED, weights_file
 from facenb.generators.checkpoints import describe
+from facenb.generators.shipped import SHIPPED, shipped_file
 from facenb.generators.zoo import ZOO, folder
 
 
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     describing = commands.add_parser("describe", help="what a file of weights holds")
     describing.add_argument("file", metavar="FILE", help="a path, a URL or a published name")
-    commands.add_parser("list", help="published generators by name, and what is at hand")
+    commands.add_parser("list", help="all generators by name, and what is at hand")
     options = parser.parse_args(arguments)
     try:
         if options.command == "describe":
@@ -38,7 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _list() -> None:
-    print(f"kept in {folder()}")
+    print(f"{EMBEDDED}  (embedded: a DCGAN, 64 × 64; all notebooks are written for it)")
+    for name, command in SHIPPED.items():
+        try:
+            shipped_file(name)
+            print(f"{name}  (comes with the package; made by {command})")
+        except AssetError:
+            print(f"{name}  (not made yet: {command})")
+    print(f"\nPublished by others, kept in {folder()}")
     for published in ZOO.values():
         there = "at hand" if (folder() / published.file).exists() else "not fetched"
         print(f"\n{published.name}  ({there})\n  {published.url}\n  {published.licence}")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from facenb.editors import LinearEditor
 from facenb.errors import check_finite
+from facenb.sampling import ScoredSamples
 
 MIN_PER_CLASS = 10  # fewer confident samples than this on a side do not make a boundary
 
@@ -103,6 +104,20 @@ class InterFaceGAN(BaseEstimator):
     def editor(self, name: str, space: str = "z") -> LinearEditor:
         """The edit along the normal."""
         return LinearEditor(name, self.normal_.float(), space, intercept=self.intercept_)
+
+
+def fit_boundaries(
+    samples: ScoredSamples, confident: float = 0.02, seed: int = 0
+) -> dict[str, InterFaceGAN]:
+    """The boundary of every score; ValueError names the score that has none, and why."""
+    found = {}
+    for name in samples.names:
+        model = InterFaceGAN(confident=confident, seed=seed)
+        try:
+            found[name] = model.fit(samples.latents.values, samples[name])
+        except ValueError as error:
+            raise ValueError(f"no boundary for {name!r}: {error}") from error
+    return found
 
 
 def _check(latents: Tensor, scores: Tensor, confident: float, train_share: float) -> None:

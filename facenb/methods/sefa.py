@@ -33,6 +33,8 @@ class SeFa(BaseEstimator):
         directions_: (K, d) orthonormal, highest eigenvalue first, the entry of largest magnitude
             positive; float64. (The published code's numpy.linalg.eig leaves its eigenvalues
             unsorted, so that its first directions need not be the strongest.)
+        space_: of the codes that they move: "w" when fitted to a style-based generator, else "z".
+        layers_: whose weights were taken.
         eigenvalues_: (K,) ‖An‖², what a step of length 1 changes in the first output, squared.
         share_: (K,) of the sum of all d eigenvalues.
     """
@@ -44,15 +46,16 @@ class SeFa(BaseEstimator):
     def fit(self, source: Generator | Tensor | Mapping[str, Tensor]) -> SeFa:
         """Factorise a generator's first weights, one matrix (outputs, d), or several by name.
 
-        Several are stacked: for a style-based generator give {layer: style weight} of the layers
-        that the edit will move, as `torch.nn.Linear` holds them, (outputs, d).
+        Several are stacked. A style-based generator has no first layer in the paper's sense: what
+        is affine in w is the style of every layer, and all of them are taken. For an edit of some
+        layers give theirs, `generator.style_weights(layers)`.
 
         Raises:
             ValueError: matrices that do not fit each other, NaN, or more components than d.
-            TypeError: a style-based generator itself, which has a style in every layer, or one
-                whose first layer is neither linear nor a transposed convolution.
+            TypeError: a generator whose first layer is neither linear nor a transposed convolution.
         """
         self._generator = source.name if isinstance(source, Generator) else None
+        self.space_ = "w" if isinstance(source, StyleBased) else "z"
         weights = first_weights(source) if isinstance(source, Generator) else source
         if isinstance(weights, Tensor):
             weights = {"weight": weights}
@@ -72,31 +75,34 @@ class SeFa(BaseEstimator):
         return self
 
     def editor(
-        self, component: int, space: str = "z", layers: tuple[int, int] | None = None
+        self, component: int, space: str | None = None, layers: tuple[int, int] | None = None
     ) -> LinearEditor:
-        """The edit along a component (0 is the first), in all layers or in a range of "w+"."""
+        """The edit along a component (0 is the first), in all layers or in a range of "w+".
+
+        It moves codes of `space_` unless `space` names another.
+        """
         if not 0 <= component < len(self.directions_):
             raise IndexError(
                 f"SeFa: expected a component from 0 to {len(self.directions_) - 1}, "
                 f"given {component}."
             )
         direction = self.directions_[component].float()
-        return LinearEditor(f"SeFa{component + 1}", direction, space, layers)
+        return LinearEditor(f"SeFa{component + 1}", direction, space or self.space_, layers)
 
-    def directions(self, space: str = "z", **provenance: object) -> Directions:
-        """All components as SeFa1, SeFa2, …"""
+    def directions(self, space: str | None = None, **provenance: object) -> Directions:
+        """All components as SeFa1, SeFa2, …, in `space_` unless `space` names another."""
         facts = {"method": "SeFa", "generator": self._generator, "layers": list(self.layers_)}
         learned = {"share": [round(float(share), 6) for share in self.share_]}
         return Directions(
             tuple(f"SeFa{i + 1}" for i in range(len(self.directions_))),
             self.directions_.float(),
-            space,
+            space or self.space_,
             provenance={**facts, **self.get_params(), **learned, **provenance},
         )
 
 
 def first_weights(generator: Generator) -> dict[str, Tensor]:
-    """{layer: A (outputs, d)} of a generator whose first layer is affine in z.
+    """{layer: A (outputs, d)}: of the first layer, affine in z, or of every style, affine in w.
 
     A transposed convolution of a 1 × 1 input is the matrix of its kernel, (d, out, k, k) as
     (out·k·k, d). Our DCGAN has its batch normalisation folded into that kernel: channel c is scaled
@@ -105,10 +111,7 @@ def first_weights(generator: Generator) -> dict[str, Tensor]:
     takes out. With `normalise` the two agree, since every row then has length 1.
     """
     if isinstance(generator, StyleBased):
-        raise TypeError(
-            f"SeFa: {generator.name} has a style in every layer. Give those of the layers to be "
-            "edited, generator.style_weights(layers), and edit in space 'w' or 'w+'."
-        )
+        return generator.style_weights()
     name, layer = next(iter(generator.layers().items()))
     if isinstance(layer, nn.ConvTranspose2d):
         matrix = layer.weight.flatten(1).T

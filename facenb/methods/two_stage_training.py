@@ -43,7 +43,7 @@ class Training:
         self.config, self.generator, self.checkpoint = config, generator, checkpoint
         self.method, self.task = METHODS[config.method], config.task()
         self.matrix = DirectionMatrix(
-            generator.latent_dim,
+            generator.dim(config.space),
             config.count,
             config.matrix,
             config.seed,

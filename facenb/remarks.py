@@ -1,0 +1,52 @@
+"""What a notebook says where its generator is not the embedded one, for which its text is written.
+
+remark = Remarks(G)
+remark("no directions ship for it: they are learned here.")   # of the embedded one: nothing
+if remark.embedded:
+    assert accuracy > 0.9
+"""
+
+from __future__ import annotations
+
+import torch
+from IPython.display import Markdown, display
+
+from facenb.errors import FacenbError
+from facenb.generators import EMBEDDED, Generator
+
+_ALIKE = 1e-4  # pictures in [−1, 1] that differ by less everywhere show one thing
+
+
+class Remarks:
+    """Called with a sentence, shows it as a block quote; of the embedded generator it is silent.
+
+    Attributes:
+        embedded: whether it is.
+        styles: whether it has W, whose codes drive the style of every layer.
+
+    Raises:
+        FacenbError: all codes give the same picture, so that there is nothing to learn or to edit.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self.embedded, self.styles = generator.name == EMBEDDED, "w" in generator.spaces
+        if self.embedded:
+            return
+        with torch.inference_mode():
+            pictures = generator.synthesize(generator.sample(8))
+        if (pictures - pictures[0]).abs().max() < _ALIKE:
+            raise FacenbError(
+                f"{generator.name}: eight codes give one and the same picture, expected pictures "
+                "that differ. There is nothing to edit; were its weights trained and saved whole?"
+            )
+        spaces = ", ".join(f"{space} of {generator.dim(space)}" for space in generator.spaces)
+        self(
+            f"this run is on **{generator.name}** (sha256 {generator.fingerprint[:12]}): "
+            f"{generator.resolution} × {generator.resolution} pixels, {spaces}. The text, its "
+            f"numbers and the pictures in it are about the embedded {EMBEDDED}, and what Check "
+            "asserts of that one is only printed. What does not apply is said where it would stand."
+        )
+
+    def __call__(self, text: str) -> None:
+        if not self.embedded:
+            display(Markdown(f"> **On another generator:** {text}"))
