@@ -20,6 +20,9 @@ _ALIKE = 1e-4  # pictures in [−1, 1] that differ by less everywhere show one t
 class Remarks:
     """Called with a sentence, shows it as a block quote; of the embedded generator it is silent.
 
+    Args:
+        written_for: the embedded generator that the notebook's text is about.
+
     Attributes:
         embedded: whether it is.
         styles: whether it has W, whose codes drive the style of every layer.
@@ -28,8 +31,8 @@ class Remarks:
         FacenbError: all codes give the same picture, so that there is nothing to learn or to edit.
     """
 
-    def __init__(self, generator: Generator) -> None:
-        self.embedded, self.styles = generator.name == EMBEDDED, "w" in generator.spaces
+    def __init__(self, generator: Generator, written_for: str = EMBEDDED) -> None:
+        self.embedded, self.styles = generator.name == written_for, "w" in generator.spaces
         if self.embedded:
             return
         with torch.inference_mode():
@@ -43,7 +46,7 @@ class Remarks:
         self(
             f"this run is on **{generator.name}** (sha256 {generator.fingerprint[:12]}): "
             f"{generator.resolution} × {generator.resolution} pixels, {spaces}. The text, its "
-            f"numbers and the pictures in it are about the embedded {EMBEDDED}, and what Check "
+            f"numbers and the pictures in it are about the embedded {written_for}, and what Check "
             "asserts of that one is only printed. What does not apply is said where it would stand."
         )
 
