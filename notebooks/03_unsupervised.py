@@ -132,7 +132,9 @@ if remark.styles:
     remark(f"SeFa is not GANSpace here: it took the styles of {len(sefa.layers_)} layers, which are affine in "
            "w, and asks what the weights do with w; GANSpace asks how w is spread. They need not agree.")  # fmt: skip
 else:
-    remark("z is divided by its length before the first layer, which hardly turns the components.")
+    remark(
+        "its z is divided by its length first. What is left has a covariance like the identity as well."
+    )
 
 # %% [markdown]
 # From here on GANSpace means the second layer, which is not the same thing.
@@ -238,7 +240,9 @@ folder.save(figure, "correlations", "Mean |Pearson| of each score with the step"
 
 # %%
 flat = found["z"].variance_ratio_
-print(f"largest over smallest variance of z's first 20 components: {float(flat[0] / flat[-1]):.2f}")
+print(
+    f"largest over smallest variance of z's first {count} components: {float(flat[0] / flat[-1]):.2f}"
+)
 print(f"cosine of SeFa 1 with {LAYERS[0]}'s PC1: {float(cosines[0, 0]):.3f}")
 if discovered:
     print(

@@ -51,7 +51,9 @@ def test_help_lists_every_target_and_variable(repository: Path) -> None:
 def test_variables_reach_the_driver(repository: Path) -> None:
     wanted = ["PROFILE=smoke", "NOTEBOOK=00 02", "SEED=3", "DEVICE=cuda", "GENERATOR=other"]
     planned = make(repository, "--dry-run", "figures", *wanted).stdout
-    assert "-m facenb.run 00 02 --profile smoke --seed 3 --device cuda --generator other" in planned
+    assert (
+        "-m facenb.run 00 02 --profile smoke --seed 3 --device cuda --generator 'other'" in planned
+    )
 
 
 def test_an_old_python_is_refused_before_anything_is_made(repository: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from facenb import load_generator
 from facenb.checkpoints import CheckpointError
 from facenb.directions import Directions
 from facenb.errors import FacenbError, UnknownNameError
@@ -21,6 +22,7 @@ from facenb.methods.two_stage import (
     load_config,
 )
 from facenb.methods.two_stage_training import Training
+from facenb.train_directions import learned
 
 D = 6
 
@@ -276,3 +278,29 @@ def test_variants_change_what_they_say() -> None:
 def test_an_unknown_variant_lists_the_known_ones() -> None:
     with pytest.raises(UnknownNameError, match="dth-expm-mean"):
         load_config("dth-cayley")
+
+
+class Eight(Quadratic):
+    """With room for the smoke profile's eight directions."""
+
+    latent_dim = 8
+
+    def _synthesize(self, latents: Latents) -> Tensor:
+        return super()._synthesize(Latents(latents.values[:, :D], "z"))
+
+
+def test_a_notebook_finds_directions_or_the_command_that_makes_them(tmp_path, monkeypatch):
+    shipped, histories = learned(load_generator(), "laptop", 0, ["SDD", "dth-mean"])
+    assert shipped["dth-mean"].provenance["generator"] == "digiface-dcgan-64"
+    assert len(histories["SDD"]["accuracy"]) == shipped["SDD"].provenance["config"]["steps"]
+    monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
+    generator = Eight()
+    with pytest.raises(FacenbError, match="train_directions SDD --profile laptop --seed 3"):
+        learned(generator, "laptop", 3, ["SDD"])
+    found, curves = learned(generator, "smoke", 3, ["SDD"])
+    assert len(found["SDD"]) == 8 and len(curves["SDD"]["accuracy"]) == 12
+    again, _ = learned(generator, "smoke", 3, ["SDD"])  # from its checkpoint
+    assert torch.equal(again["SDD"].vectors, found["SDD"].vectors)
+    generator.fingerprint = "another-file-of-the-same-name"
+    assert learned(generator, "smoke", 3, ["SDD"])[0]["SDD"].vectors.shape == (8, 8)
+    assert len(list((tmp_path / "training").glob("*.safetensors"))) == 2
