@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from facenb.data import data_path
 from facenb.editors import LinearEditor, condition, unit
-from facenb.errors import FacenbError, check_finite, unknown
-from facenb.files import atomic_write
+from facenb.errors import check_finite, unknown
+from facenb.saved import Saved
 
-_FORMAT = "facenb-directions-1"
+_KIND = "directions"
 
 
 @dataclass(frozen=True)
@@ -109,36 +106,15 @@ class Directions:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write vectors, names and provenance to one safetensors file, whole or not at all."""
-        tensors = {"vectors": self.vectors.contiguous(), "intercepts": self.intercepts.contiguous()}
-        metadata = {
-            "format": _FORMAT,
-            "names": json.dumps(self.names),
-            "space": self.space,
-            "provenance": json.dumps(self.provenance, sort_keys=True),
-        }
-        atomic_write(path, save(tensors, metadata))
+        tensors = {"vectors": self.vectors, "intercepts": self.intercepts}
+        Saved(self.names, tensors, self.space, self.provenance).write(path, _KIND)
 
     @staticmethod
     def load(path: str | PathLike[str]) -> Directions:
         """Read what `save` wrote; FacenbError when the file is something else or is damaged."""
-        try:
-            with safe_open(path, "pt") as stored:
-                metadata = stored.metadata() or {}
-                tensors = {key: stored.get_tensor(key) for key in stored.keys()}
-        except SafetensorError as error:
-            raise FacenbError(f"{path}: expected safetensors of directions: {error}") from error
-        if metadata.get("format") != _FORMAT:
-            raise FacenbError(
-                f"{path}: expected directions in format {_FORMAT!r}, "
-                f"given {metadata.get('format')!r} with tensors {sorted(tensors)}."
-            )
-        return Directions(
-            tuple(json.loads(metadata["names"])),
-            tensors["vectors"],
-            metadata["space"],
-            tensors["intercepts"],
-            json.loads(metadata["provenance"]),
-        )
+        found = Saved.read(path, _KIND)
+        vectors, intercepts = found.tensors["vectors"], found.tensors["intercepts"]
+        return Directions(found.names, vectors, found.space, intercepts, found.provenance)
 
     @staticmethod
     def from_editors(editors: Mapping[str, LinearEditor], **provenance: object) -> Directions:

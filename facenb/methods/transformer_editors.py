@@ -8,25 +8,22 @@ line of its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from facenb.data import data_path
 from facenb.editors import Strength, per_code
-from facenb.errors import FacenbError, check_finite, unknown
-from facenb.files import atomic_write
+from facenb.errors import check_finite, unknown
 from facenb.latents import Latents
+from facenb.saved import Saved
 
 SLOPE = 0.2  # of the LeakyReLU; the paper does not give it, GANs usually take this one
-_FORMAT = "facenb-transformers-1"
+_KIND = "transformers"
 _SHAPES = {"weight_in": "(K, h, d)", "bias_in": "(K, h)", "weight_out": "(K, d, h)",
            "bias_out": "(K, d)"}  # fmt: skip
 
@@ -127,35 +124,13 @@ class LatentTransformers:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write weights, names and provenance to one safetensors file, whole or not at all."""
-        metadata = {
-            "format": _FORMAT,
-            "names": json.dumps(self.names),
-            "space": self.space,
-            "provenance": json.dumps(self.provenance, sort_keys=True),
-        }
-        tensors = {key: weight.cpu().contiguous() for key, weight in self.weights.items()}
-        atomic_write(path, save(tensors, metadata))
+        Saved(self.names, self.weights, self.space, self.provenance).write(path, _KIND)
 
     @staticmethod
     def load(path: str | PathLike[str]) -> LatentTransformers:
         """Read what `save` wrote; FacenbError when the file is something else or is damaged."""
-        try:
-            with safe_open(path, "pt") as stored:
-                metadata = stored.metadata() or {}
-                weights = {key: stored.get_tensor(key) for key in stored.keys()}
-        except SafetensorError as error:
-            raise FacenbError(f"{path}: expected safetensors of transformers: {error}") from error
-        if metadata.get("format") != _FORMAT:
-            raise FacenbError(
-                f"{path}: expected transformers in format {_FORMAT!r}, "
-                f"given {metadata.get('format')!r} with tensors {sorted(weights)}."
-            )
-        return LatentTransformers(
-            tuple(json.loads(metadata["names"])),
-            weights,
-            metadata["space"],
-            json.loads(metadata["provenance"]),
-        )
+        found = Saved.read(path, _KIND)
+        return LatentTransformers(found.names, dict(found.tensors), found.space, found.provenance)
 
 
 def load_transformers(generator: str = "digiface-dcgan-64") -> LatentTransformers:
