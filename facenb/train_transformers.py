@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from facenb.cache import cached
+from facenb.cache import cached, folder
 from facenb.data import data_path
 from facenb.generators import load_generator
 from facenb.methods.attribute_correlation import label_correlation
@@ -23,10 +23,12 @@ from facenb.methods.latent_transformer import LatentTransformer
 from facenb.profiles import load_profile
 from facenb.sampling import ScoredSamples, sample_scored
 from facenb.scorers import Attribute, load_scorers
+from facenb.threads import side_by_side
 
 CODES = 10_000  # that the transformers are trained on, as in the paper
 RATE = 1e-3  # ten times the paper's: with its own, ten epochs are too few here (notebook 06)
 _LEAST_HELD = 128  # fewer would leave rare attributes without a positive
+_DATA = ("values", "gamma", "classifier", "targets")
 _VERSION = 1  # raise when a change to the methods alters what they learn
 
 
@@ -60,13 +62,43 @@ def fit_transformers(
     """`LatentTransformer(**settings)` fitted, or as it was fitted to the same before."""
     model = LatentTransformer(**settings)
     targets = list(classifier.names_ if targets is None else targets)
-    inputs = {"version": _VERSION, "targets": targets, **model.get_params()}
     state = cached(
         "latent-transformers",
-        inputs | {"data": _digest(values, gamma, *classifier.state().values())},
+        _inputs(model, values, classifier, gamma, targets),
         lambda: model.fit(values, classifier, gamma, targets).state(),
     )
     return model.restore(state, targets)
+
+
+def fit_side_by_side(
+    values: Tensor, gamma: Tensor, settings: Mapping[str, Mapping[str, object]]
+) -> dict[str, LatentTransformer]:
+    """`fit_transformers` of several settings by name, `classifier` and `targets` among them.
+
+    Those that are not on disk are trained in several processes.
+    """
+    calls = {n: {"values": values, "gamma": gamma, **each} for n, each in settings.items()}
+    new, steps = [], 0
+    for call in calls.values():
+        model = LatentTransformer(**{k: v for k, v in call.items() if k not in _DATA})
+        targets = list(call.get("targets", call["classifier"].names_))
+        inputs = _inputs(model, values, call["classifier"], gamma, targets)
+        if not folder("latent-transformers", inputs).with_suffix(".safetensors").exists():
+            new.append(call)
+            steps += model.epochs * -(-len(values) // model.batch)
+    side_by_side(fit_transformers, new, "latent transformers", steps)
+    return {name: fit_transformers(**call) for name, call in calls.items()}
+
+
+def _inputs(
+    model: LatentTransformer,
+    values: Tensor,
+    classifier: LatentClassifier,
+    gamma: Tensor,
+    targets: Sequence[str],
+) -> dict[str, object]:
+    data = _digest(values, gamma, *classifier.state().values())
+    return {"version": _VERSION, "targets": targets, **model.get_params(), "data": data}
 
 
 def two_sided(samples: ScoredSamples, attributes: Sequence[Attribute]) -> list[Attribute]:

@@ -24,7 +24,13 @@ from facenb.methods.transformer_editors import (
 )
 from facenb.sampling import ScoredSamples, score
 from facenb.scorers import ATTRIBUTES
-from facenb.train_transformers import fit_classifier, fit_to_scores, fit_transformers, two_sided
+from facenb.train_transformers import (
+    fit_classifier,
+    fit_side_by_side,
+    fit_to_scores,
+    fit_transformers,
+    two_sided,
+)
 
 NAMES = ("first", "second", "third")
 
@@ -315,3 +321,22 @@ def test_attributes_that_all_samples_have_are_left_out(tmp_path, monkeypatch):
     assert model.targets_ == ("smile", "age")
     move = model.transformers()["smile"].displacement(z[:100])
     assert (move[:, 0] > 0).all()
+
+
+def test_side_by_side_they_are_those_of_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
+    monkeypatch.setattr("facenb.threads.WORTHWHILE", 1)
+    z = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
+    classifier = fit_classifier(z, z[:, :3] > 0, NAMES, epochs=5, batch=16, rate=1e-2, hidden=8)
+    settings = {
+        "all": {"classifier": classifier, "epochs": 1},
+        "dear": {"classifier": classifier, "epochs": 1, "targets": ["first"],
+                 "reconstruction_weight": 100.0},
+    }  # fmt: skip
+    found = fit_side_by_side(z, torch.eye(3), settings)
+    assert found["all"].targets_ == NAMES and found["dear"].targets_ == ("first",)
+    alone = LatentTransformer(epochs=1).fit(z, classifier, torch.eye(3))
+    torch.testing.assert_close(found["all"].history_, alone.history_)
+    monkeypatch.setattr(LatentTransformer, "fit", None)  # from disk now, or it fails
+    again = fit_side_by_side(z, torch.eye(3), settings)
+    assert torch.equal(again["dear"].history_, found["dear"].history_)

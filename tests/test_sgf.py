@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from facenb.explorer.engine import Engine
 from facenb.explorer.state import EditState
 from facenb.latents import Latents
 from facenb.methods import sgf_training
-from facenb.methods.sgf import SurrogateGradientField, fit_sgf
+from facenb.methods.sgf import SurrogateGradientField, fit_fields, fit_sgf
 from facenb.methods.sgf_editor import SGFEditor, sgf_editors
 from facenb.methods.sgf_field import (
     jacobian,
@@ -434,6 +435,7 @@ def test_on_the_generator_brightness_moves_and_warmth_stays():
 
 def test_a_field_is_fitted_once(tmp_path, monkeypatch):
     monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
+    monkeypatch.setattr("facenb.threads.WORTHWHILE", 1)
     codes, conditions = small_data()
     first = fit_sgf(SMALL, codes, conditions, NAMES)
     monkeypatch.setattr(sgf_training, "_advance", None)  # training again would fail
@@ -441,3 +443,22 @@ def test_a_field_is_fitted_once(tmp_path, monkeypatch):
     assert torch.equal(
         first.field(codes, conditions, conditions), again.field(codes, conditions, conditions)
     )
+
+
+def test_fields_side_by_side_are_those_of_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
+    monkeypatch.setattr("facenb.threads.WORTHWHILE", 1)
+    codes, conditions = small_data()
+    configs = {"one": SMALL, "two": replace(SMALL, noise=1.0)}
+    found = fit_fields(configs, codes, conditions, NAMES)
+    assert len(list(tmp_path.rglob("*.checkpoint"))) == 2
+    for label, config in configs.items():
+        alone = SurrogateGradientField(config).fit(codes, conditions, NAMES)
+        torch.testing.assert_close(found[label].loss_, alone.loss_)
+
+    def refuse(*_args, **_given):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(sgf_training, "_advance", refuse)
+    again = fit_fields(configs, codes, conditions, NAMES)
+    assert torch.equal(again["two"].loss_, found["two"].loss_)

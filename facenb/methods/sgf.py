@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Named
 from functools import cached_property
 from os import PathLike
+from pathlib import Path
 
 from sklearn.base import BaseEstimator
 from torch import Tensor
@@ -26,6 +27,7 @@ from facenb.errors import check_finite, unknown
 from facenb.methods.sgf_field import Order, spectral_radius, surrogate_field
 from facenb.methods.sgf_search import Manipulation, walk
 from facenb.methods.sgf_training import MappingConfig, run_identity, train_mapping
+from facenb.threads import side_by_side
 
 Observe = Callable[[Tensor], Tensor]
 """Codes (N, d) → their conditions (N, C), such as scores of the pictures that they make."""
@@ -228,6 +230,20 @@ def fit_sgf(
 
     The state of the training is in the cache: what was interrupted goes on.
     """
-    place = folder("sgf", run_identity(config, values, conditions))
-    checkpoint = place.with_suffix(".checkpoint")
+    checkpoint = _checkpoint(config, values, conditions)
     return SurrogateGradientField(config).fit(values, conditions, names, checkpoint)
+
+
+def fit_fields(
+    configs: Named[str, MappingConfig], values: Tensor, conditions: Tensor, names: Sequence[str]
+) -> dict[str, SurrogateGradientField]:
+    """`fit_sgf` of several configurations; those not begun before are trained side by side."""
+    new = [c for c in configs.values() if not _checkpoint(c, values, conditions).exists()]
+    data = {"values": values, "conditions": conditions, "names": names}
+    steps = sum(config.steps for config in new)
+    side_by_side(fit_sgf, [{"config": config, **data} for config in new], "mappings F", steps)
+    return {label: fit_sgf(config, **data) for label, config in configs.items()}
+
+
+def _checkpoint(config: MappingConfig, values: Tensor, conditions: Tensor) -> Path:
+    return folder("sgf", run_identity(config, values, conditions)).with_suffix(".checkpoint")

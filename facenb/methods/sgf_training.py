@@ -15,6 +15,7 @@ from facenb.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from facenb.errors import FacenbError, unknown
 from facenb.methods.discovery import random_for
 from facenb.methods.sgf_mapping import AuxiliaryMapping
+from facenb.threads import one_thread
 
 _VERSION = 2  # raise when a change here, or in the mapping, alters what is learned
 _EVERY = 500  # steps from checkpoint to checkpoint
@@ -43,7 +44,7 @@ class MappingConfig:
     modulation: str = "feature"
     coefficient: float = 1.0
     noise: float = 0.0
-    steps: int = 3000
+    steps: int = 2000
     batch: int = 256
     rate: float = 2e-3
     decay: float = 0.02
@@ -112,7 +113,7 @@ def train_mapping(
         optimiser.load_state_dict(state["optimiser"])
         losses = state["losses"].tolist()
     bar = tqdm(total=config.steps, initial=len(losses), desc="mapping F", unit="step", leave=False)
-    with bar:
+    with bar, one_thread():
         for step in range(len(losses), config.steps):
             losses.append(_advance(mapping, optimiser, config, values, conditions, step))
             bar.update()
