@@ -169,8 +169,16 @@ def test_a_folder_keeps_a_file_by_its_name_and_content(
     (tmp_path / "mine.pt").write_text("weights")
     kept = FigureFolder("00_good", generator=str(tmp_path / "mine.pt")).record["generator"]
     assert kept == "mine (sha256 9a129038d9a0)"
-    named = FigureFolder("00_good", generator="digiface-dcgan-64").record["generator"]
-    assert named == "digiface-dcgan-64"
+    for name in ("digiface-dcgan-64", "mine"):  # a loaded generator's name, its file left behind
+        assert FigureFolder("00_good", generator=name).record["generator"] == name
+
+
+def test_a_notebook_that_has_nothing_more_to_show_ends_without_a_failure(root: Path) -> None:
+    ended = '\n# %%\nprint("said why")\nraise SystemExit from None\n\n# %%\nprint("more")\n'
+    write(root, n00_short=PARAMETERS + ended)
+    assert run.main(["--profile", "smoke"], root) == 0
+    assert output_text(root / "build" / "smoke" / "00_short" / "00_short.ipynb").startswith("said")
+    assert "more\n" not in output_text(root / "build" / "smoke" / "00_short" / "00_short.ipynb")
 
 
 @pytest.mark.parametrize(
