@@ -438,9 +438,9 @@ folder.table(
 # %% [markdown]
 # On this generator the paper's table is not seen again. At like accuracy ours keeps as many of the other
 # attributes as InterFaceGAN, no more, and *loses* the person more often. Attribute by attribute it is mixed:
-# *age* keeps clearly more of the others with ours, *glasses* and *hat* rather more persons (within the
-# error), and *smile* loses almost everybody. Nor does it help a line to hold the others: InterFaceGAN held has
-# to go further for the same accuracy, and distance is what the person is lost by. *Gender* shows what Eq. 3
+# *age* keeps clearly more of the others with ours and loses most persons, *glasses* and *hat* keep rather more
+# persons (within the error), and *smile* loses everybody. Nor does it help a line to hold the others:
+# InterFaceGAN held has to go further for the same accuracy, and distance is what the person is lost by. *Gender* shows what Eq. 3
 # does to an attribute that the classifier reads poorly: its network barely moves, and what barely moves
 # keeps everything. It is left out of the means.
 #
@@ -470,8 +470,8 @@ folder.save(F2, "F2_methods", "Each attribute turned over by each method, two fa
 # ### Figure 3: progressive edits
 #
 # Glasses, from nothing to one and a half times the strength of Table 1. The columns are alike in accuracy, not
-# in length. GANSpace's component changes the light and the face; the two boundaries draw heavier frames and
-# open the second one's mouth; ours changes less of the face, and lightens it.
+# in length. GANSpace's component changes the light and the face; the two boundaries draw heavier frames; ours
+# draws thin ones, changes less of the face, and lightens the second one.
 
 # %%
 PROGRESS = "glasses" if "glasses" in COMPARED else COMPARED[0]
@@ -555,13 +555,13 @@ folder.save(
 
 # %% [markdown]
 # The sequence does not save the person here, with any method: after four edits hardly anybody is left. Ours
-# falls at the second edit, the smile. What nobody asked for is perhaps kept a little better by ours at the
-# end, at like success.
+# starts best and falls at the second edit, the smile. What nobody asked for is kept no better by ours at the
+# end than by a line.
 #
 # ### What the loss does not name
 #
-# The smile of a transformer turns the light on: almost two standard deviations of brightness, where
-# InterFaceGAN's moves a tenth of one. Eq. 3 keeps the attributes that it is told of, and the light is none of
+# The smile of a transformer turns the light on: two and a half standard deviations of brightness, where
+# InterFaceGAN's moves an eighth of one. Eq. 3 keeps the attributes that it is told of, and the light is none of
 # them. So name it: a classifier of twelve attributes, with brightness and warmth, and transformers that learn
 # from that.
 
@@ -602,7 +602,7 @@ grid = image_grid(
 folder.save(grid, "light_named", f"{TWO[0]}: what happens to the light when the loss names it")
 
 # %% [markdown]
-# With the light named, several times as many smiles leave the same person, still fewer than InterFaceGAN's.
+# With the light named, one smile in five leaves the same person, where none did; InterFaceGAN's leaves more.
 # *Age* shows the other side of it: with two more attributes to keep, its network all but stops. The absolute
 # value in Eq. 3 charges for the first step as for the last, so that an attribute that cannot be had without
 # the others is not had at all.
