@@ -107,7 +107,7 @@ remark = Remarks(G)
 # | blocks of $F$ | $n$ lost; "degenerates when $n$ is small", more for $W$ | 6 for $Z$, 15 for $W$ | 6 |
 # | width | hidden = output = latent, 512 | 512 | the latent's, 100 |
 # | AdaIN | "[14]": a scale and a shift *a channel* | a scale and a shift *a block*, for all features; one normalises over the whole batch, so that a sample's edit depends on its neighbours | a scale and a shift a feature, each sample by itself. The study below shows why: $2n$ numbers cannot carry 13 conditions |
-# | optimiser | Adam, numbers lost | 2e-4, batch 8, 312,500 steps and more | that in `paper`; 2e-3 falling to 4e-5, batch 256, 2,000 steps on a laptop |
+# | optimiser | Adam, numbers lost | 2e-4, batch 8, 312,500 steps and more | that in `paper`; 2e-3 falling to 4e-5, batch 256, 3,000 steps on a laptop |
 # | Neumann order $m$, step $\lambda$, steps | lost; three $\lambda$, the middle one best | 1; 1.0 or 0.2; 20 or 5 | 1; 0.2; 20 |
 # | $J \cdot v$ | – | finite difference of the whole step, or full Jacobians | forward-mode automatic differentiation; `difference=1` is the former |
 # | stop | $c$ "sufficiently close" to $c_1$, threshold lost | conditions hardly change; the error grows | 90 % of the asked change is done. $\lVert c - c_1 \rVert$ stays large wherever *another* attribute drifts, and no walk would ever end |
@@ -262,7 +262,7 @@ folder.save(figure, "gains", "How far a score moves when asked for 1 sd, against
 # %% [markdown]
 # ### What makes a good field?
 #
-# Everything at a quarter of the training, order 1, judged by the linear judge. *Moves*: by how much the asked
+# Everything at a sixth of the training, order 1, judged by the linear judge. *Moves*: by how much the asked
 # score changes, of the 1 it was asked for. *Leak*: what the mean other score does, per move.
 
 # %%
@@ -287,7 +287,7 @@ def studied(field) -> dict[str, float]:
     return found | judged(field, 1)
 
 
-short = {label: replace(config, steps=config.steps // 4, **given) for label, given in STUDY.items()}
+short = {label: replace(config, steps=config.steps // 6, **given) for label, given in STUDY.items()}
 short = fit_fields(short, codes, samples.scores, NAMES)
 study = pd.DataFrame({label: studied(field) for label, field in short.items()}).T
 folder.table(study, "study", "Reconstruction on unseen samples, spectral radius, and the field of order 1")  # fmt: skip
@@ -717,7 +717,7 @@ landmarks, appearance = Landmarks(), facenb.load_scorers(LOOKS, device)
 CONDITIONS = {"keypoints alone": landmarks, "keypoints and attributes": joint(landmarks, appearance)}  # fmt: skip
 marked = sample_scored(G, landmarks, sizes.samples // 4, seed)
 looks = torch.stack([samples[name] for name in LOOKS], dim=1)[: len(marked)]
-noisy = replace(config, noise=2.0, steps=config.steps // 2)
+noisy = replace(config, noise=2.0, steps=config.steps // 3)
 POINTED = {
     "keypoints alone": fit_sgf(noisy, marked.latents.values, marked.scores, landmarks.names),
     "keypoints and attributes": fit_sgf(noisy, marked.latents.values, torch.cat([marked.scores, looks], 1),

@@ -44,7 +44,7 @@ class MappingConfig:
     modulation: str = "feature"
     coefficient: float = 1.0
     noise: float = 0.0
-    steps: int = 2000
+    steps: int = 3000
     batch: int = 256
     rate: float = 2e-3
     decay: float = 0.02
