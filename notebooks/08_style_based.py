@@ -440,7 +440,8 @@ folder.table(study, "sgf_fields", "Of 1 sd asked for; leaks a move; spectral rad
 
 # %% [markdown]
 # Six blocks in $W$ reconstruct best of all and have the weakest field: they copy $w$ and hardly read the conditions. That is
-# the degeneration that the paper reports, and its remedy works: with fifteen the field moves twice as far, and leaks less.
+# the degeneration that the paper reports, and its remedy works: with fifteen the field moves twice as far.
+# (What leaks differs from one training to the next.)
 #
 # #### Table 4 and Figure 11: step sizes in either space
 
