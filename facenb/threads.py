@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 
 import torch
 from joblib import Parallel, cpu_count, delayed
@@ -47,5 +48,5 @@ def side_by_side(
 
 
 def _quietly(function: Callable[..., object], call: Mapping[str, object]) -> None:
-    with one_thread():
+    with one_thread(), redirect_stderr(StringIO()):  # two progress bars would share one line
         function(**call)

@@ -18,7 +18,7 @@
 # | **Papers** | what InterFaceGAN (§3.4), GANSpace, SeFa, Niu et al. (2023) and Li et al. (2021, appendix H) say of StyleGAN's $W$; Karras et al. (2019, 2020) for the generator |
 # | **Regenerates** | InterFaceGAN's Figure 9 and its tables of $Z$ and $W$; Li's Figures 11a and 18 and Table 4's $W$ rows; GANSpace's layer-wise edits; path lengths |
 # | **You need** | notebooks 02 (InterFaceGAN), 03 (GANSpace, SeFa), 05 (SDD, DTH) and 07 (SGF), whose methods are used again |
-# | **Run time** | seven minutes in the laptop profile, half a minute when cached |
+# | **Run time** | seven to ten minutes in the laptop profile, a minute when cached |
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -730,7 +730,7 @@ labels, titles = list(LIMITS), heads(["all layers", "limited"], ASKED, " sd")
 folder.save(image_grid(torch.stack(strips), row_labels=labels, column_labels=titles), "F18_layers", "SGF in W: in all layers, and limited to half of them")  # fmt: skip
 
 # %% [markdown]
-# Limiting an edit to some layers moves it less, as it must. By the scores it does not make it cleaner here, but for *yaw*:
+# Limiting an edit to some layers moves it less, as it must. By the scores it does not make it cleaner here:
 # SGF's field asks all other scores to stay, and strikes that balance over all layers; half of the layers is half of the
 # balance. (The paper's case is another one: captions that name a colour alone, with nothing asked to stay.) To the eye
 # the limit is worth having all the same: *warmth* in all layers ends by painting over the face, in the last ones it does not.
