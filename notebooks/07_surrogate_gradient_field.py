@@ -554,20 +554,19 @@ folder.number("verdict", {": ".join(key): row for key, row in verdict.items()})
 folder.table(pd.DataFrame(verdict).T.infer_objects(), "T1_verdict", "Differences of MDS, with 95 % intervals over faces")  # fmt: skip
 
 # %% [markdown]
-# **InterFaceGAN is ahead of SGF overall**, the other way round than in the paper, and *gender* decides it. On *beard*,
-# *glasses* and *smile* the two are not told apart. Three things to know:
+# **SGF does not come out ahead of InterFaceGAN**, as it does in the paper: overall the two are not told apart. SGF wins on
+# *beard*, loses on *gender* by far more, and on *glasses* and *smile* nothing is decided. Four things to know:
 #
 # * *Stopping.* Part of what SGF gains comes from each face being left alone once it has arrived. A boundary
-#   can do that too: stopped, InterFaceGAN gains as well.
+#   can do that too: stopped, InterFaceGAN gains as well, and is then ahead overall.
 # * *Gender.* Most walks run out of steps: that is the shrinkage above. A score of which the code explains little
 #   moves by little of what is asked, and 20 steps of 0.2 ask for four ways in all. InterFaceGAN has no such
 #   budget; it goes on until the score crosses, whatever else crosses with it (its curve for gender is the one that falls). "Others held" pays
 #   as SGF does.
 # * *Noise.* With it the same network needs no looking to come level with InterFaceGAN, since the field leaks less and moves
 #   more; its largest gain is where the paper's mapping is weakest.
-#
-# More training helps the paper's mapping some, and does not change the verdict: with 3,000 steps in place of 2,000
-# SGF comes to 0.81 overall, InterFaceGAN being at 0.86, and *gender* still decides.
+# * *Training.* With 2,000 steps in place of 3,000 SGF comes to 0.74 overall and is behind InterFaceGAN beyond doubt. What
+#   a longer training would bring is not known here; *gender* is where it has the most to win.
 #
 # And mind who judges: an edit is counted by the scorer that steered it. A walk that is stopped as soon as the
 # scorer is convinced convinces the scorer, and not always the eye: look for the thin rims of some of SGF's
@@ -973,7 +972,6 @@ if not smoke and remark.embedded:
     assert overall["SGF, fast, with noise"] > overall["SGF, fast"]
     assert agreement["with noise"] > 0.9
     assert verdict["SGF against InterFaceGAN", "gender"]["high"] < 0
-    assert verdict["SGF against InterFaceGAN", "overall"]["high"] < 0
     assert (
         F9.iloc[0]["as the linear judge hears it"]
         < 0.3 * F9.loc["SGF", "as the linear judge hears it"]
