@@ -18,7 +18,7 @@
 # | **Paper** | Li, Jin, Zhu: *Surrogate Gradient Field for Latent Space Manipulation* (CVPR 2021) |
 # | **Regenerates** | Figures 3 to 9, 11 to 13, 15 and 17, Tables 1 and 3 to 5, and the user study's tool, on the embedded generator |
 # | **You need** | notebook 02 (InterFaceGAN), whose samples and boundaries are used again |
-# | **Run time** | six to eight minutes in the laptop profile once the samples of notebook 02 are scored, half a minute when cached |
+# | **Run time** | eight minutes in the laptop profile once the samples of notebook 02 are scored, a minute when cached |
 
 # %% tags=["parameters"]
 profile = "laptop"

@@ -18,7 +18,7 @@
 # | **Papers** | what InterFaceGAN (§3.4), GANSpace, SeFa, Niu et al. (2023) and Li et al. (2021, appendix H) say of StyleGAN's $W$; Karras et al. (2019, 2020) for the generator |
 # | **Regenerates** | InterFaceGAN's Figure 9 and its tables of $Z$ and $W$; Li's Figures 11a and 18 and Table 4's $W$ rows; GANSpace's layer-wise edits; path lengths |
 # | **You need** | notebooks 02 (InterFaceGAN), 03 (GANSpace, SeFa), 05 (SDD, DTH) and 07 (SGF), whose methods are used again |
-# | **Run time** | seven to ten minutes in the laptop profile, a minute when cached |
+# | **Run time** | ten minutes in the laptop profile, one or two when cached |
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -28,6 +28,7 @@ device = "cpu"
 
 # %%
 from dataclasses import replace
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,6 +36,8 @@ import pandas as pd
 import torch
 
 import facenb
+from facenb.cache import cached
+from facenb.cache import folder as cache_folder
 from facenb.directions import Directions
 from facenb.disentanglement import (
     SignedEditor,
@@ -526,11 +529,11 @@ SHORT = {} if smoke else {"steps": 400, "count": 16, "held_out_batches": 16}
 learners = {}
 for space in SPACES:
     first = load_config("SDD", profile, space=space, seed=seed, **SHORT)
-    place = facenb.cache.folder("zw", {"generator": G.fingerprint, "config": str(first)})
+    place = cache_folder("zw", {"generator": G.fingerprint, "config": str(first)})
     learners[space, "SDD"] = sdd = DirectionLearner(first).fit(G, None, place.with_suffix(".sdd"))
     count = {} if smoke else {"steps": 60, "count": 16}
     second = load_config("DTH", profile, space=space, seed=seed, **count)
-    place = facenb.cache.folder("zw", {"generator": G.fingerprint, "config": f"{first}{second}"})
+    place = cache_folder("zw", {"generator": G.fingerprint, "config": f"{first}{second}"})
     learners[space, "DTH"] = DirectionLearner(second).fit(G, sdd.directions_, place.with_suffix(".dth"))  # fmt: skip
 
 # %%
@@ -742,17 +745,22 @@ folder.save(image_grid(torch.stack(strips), row_labels=labels, column_labels=tit
 
 # %%
 PATHS = 256 if not smoke else 16
-SPEEDS = {
-    (space, where): perceptual_path_lengths(G, identity.net, PATHS, space, where == "end", seed)
-    for space in SPACES
-    for where in ("full", "end")
-}
-small = G.variant(truncation=0.7)
-SPEEDS["w", "full, ψ = 0.7"] = perceptual_path_lengths(small, identity.net, PATHS, "w", seed=seed)
+
+
+def speeds(network, space: str, ends: bool = False) -> torch.Tensor:
+    """Squared speeds (n,) on the paths, from disk where they are known."""
+    what = {"generator": network.fingerprint, "features": identity.name, "space": space, "ends": ends, "n": PATHS, "seed": seed}  # fmt: skip
+    find = partial(perceptual_path_lengths, network, identity.net, PATHS, space, ends, seed)
+    return cached("path-lengths", {"version": 1, **what}, lambda: {"lengths": find()})["lengths"]
+
+
+SPEEDS = {(space, "full"): speeds(G, space) for space in SPACES}
+SPEEDS |= {(space, "end"): speeds(G, space, ends=True) for space in SPACES}
+SPEEDS["w", "full, ψ = 0.7"] = speeds(G.variant(truncation=0.7), "w")
 PPL = {}
-for key, speeds in SPEEDS.items():
-    estimate, low, high = bootstrap(speeds, trimmed_mean, sizes.bootstrap)
-    PPL[key[0].upper(), key[1]] = {"path length": float(estimate), "low": float(low), "high": float(high), "uneven": float(speeds.std() / speeds.mean())}  # fmt: skip
+for key, found in SPEEDS.items():
+    estimate, low, high = bootstrap(found, trimmed_mean, sizes.bootstrap)
+    PPL[key[0].upper(), key[1]] = {"path length": float(estimate), "low": float(low), "high": float(high), "uneven": float(found.std() / found.mean())}  # fmt: skip
 PPL = pd.DataFrame(PPL).T
 folder.number("path length", {", ".join(key): float(v) for key, v in PPL["path length"].items()})
 folder.table(PPL, "path_length", f"{PATHS} paths, 95 % intervals; uneven: sd over mean")
