@@ -425,10 +425,12 @@ for space in SPACES:
     fields |= fit_fields(configs, codes[space], samples.scores, NAMES)
 
 
+told = (samples.scores - samples.scores.mean(0)) / SPREAD
+
+
 def judged(label: str) -> dict[str, float]:
     """What becomes of 1 sd asked for, as the linear map from codes to scores hears it."""
     field, values = fields[label], codes[BLOCKS[label][0]]
-    told = (samples.scores - samples.scores.mean(0)) / samples.scores.std(0)
     W = torch.linalg.lstsq(values - values.mean(0), told).solution.T
     few = unseen[BLOCKS[label][0]][:16], fresh.scores[:16]
     heard = torch.stack([field.field(*few, one) for one in torch.diag(field.scale_)]) @ W.T
