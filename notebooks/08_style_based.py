@@ -52,7 +52,7 @@ from facenb.editors import LayerEditor, LinearEditor
 from facenb.figures import FigureFolder, heatmap, heatmaps, image_grid, strip_images
 from facenb.latents import Latents
 from facenb.methods.ganspace import GANSpace, SigmaEditor
-from facenb.methods.interfacegan import InterFaceGAN
+from facenb.methods.interfacegan import fit_boundaries
 from facenb.methods.latent_classifier import label_thresholds
 from facenb.methods.sefa import SeFa
 from facenb.methods.sgf import STEP, fit_fields
@@ -196,9 +196,11 @@ folder.save(image_grid(grid, column_labels=[f"ψ = {psi:g}" for psi in PSI]), "t
 
 # %%
 boundaries = {
-    (space, name): InterFaceGAN(confident=sizes.confident, seed=seed).fit(values, samples[name])
-    for space, values in codes.items()
-    for name in NAMES
+    (space, name): model
+    for space in SPACES
+    for name, model in fit_boundaries(
+        replace(samples, latents=Latents(codes[space], space)), sizes.confident, seed
+    ).items()
 }
 
 
