@@ -146,7 +146,8 @@ for space, values in codes.items():
         "share of the first 10 components": float(share[:10].sum()),
         "effective dimensions": float(1 / share.square().sum()),
     }
-    plt.plot(share.cumsum(0), label=space.upper())
+    curved = share.cumsum(0)
+    plt.plot(range(1, len(curved) + 1), curved, color={"z": "C1", "w": "C0"}[space], label=space.upper())  # fmt: skip
 folder.table(pd.DataFrame(shape).T, "geometry", "The shape of both spaces; effective dimensions: (Σλ)²/Σλ²")  # fmt: skip
 plt.gcf().set_size_inches(5, 3)
 plt.gca().set(xlabel="principal components", ylabel="share of the variance", ylim=(0, 1.02))
