@@ -1,14 +1,16 @@
 """Latents → images → scores in batches: memory-bounded, cached, resumable.
 
-The images are never kept: at any time one batch of them is alive. Scores go to disk in parts, so
-that a run that is killed goes on where it stopped, and a larger run begins with what a smaller one
-of the same seed has done.
+The images are never kept: at any time one batch of them is alive on each core. Scores go to disk
+in parts, so that a run that is killed goes on where it stopped, and a larger run begins with what a
+smaller one of the same seed has done.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -21,9 +23,11 @@ from facenb.files import sha256_tensor
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.scorers import ScorerSuite
+from facenb.threads import on_all_cores
 
 PART = 256  # codes to a file on disk: what a kill can cost at most
-BATCH = 32  # codes to a forward pass; a divisor of PART, so that parts never change the batches
+BATCH = 16  # codes to a forward pass on a core: more, and the scorers' feature maps are far from it
+_DEVICE_BATCH = 64  # … on another device, of which there is one
 _VERSION = 1  # raise when a change here alters the scores
 
 
@@ -76,15 +80,32 @@ def sample_scored(
 def score(
     generator: Generator, scorers: ScorerSuite, latents: Latents, progress: str | None = None
 ) -> Tensor:
-    """Scores (N, A) on the CPU of the images of `latents`, one batch at a time.
+    """Scores (N, A) on the CPU of the images of `latents`, a batch at a time on every core.
 
     Args:
         progress: a description turns a progress bar on.
     """
     latents = latents.to(generator.device)
-    starts = range(0, len(latents), BATCH)
-    steps = tqdm(starts, desc=progress, unit="batch", leave=False, disable=progress is None)
-    return torch.cat([scorers(generator.synthesize(latents[i : i + BATCH])).cpu() for i in steps])
+
+    @torch.no_grad()  # this holds for one thread: of() runs in several
+    def of(batch: Latents) -> Tensor:
+        return scorers(generator.synthesize(batch)).cpu()
+
+    if generator.device.type == "cpu":
+        batches = _batches(latents, BATCH, torch.get_num_threads())
+        found = on_all_cores(of, batches)
+    else:
+        batches = _batches(latents, _DEVICE_BATCH)
+        found = map(of, batches)
+    bar = tqdm(found, progress, len(batches), unit="batch", leave=False, disable=progress is None)
+    return torch.cat(list(bar))
+
+
+def _batches(latents: Latents, size: int, cores: int = 1) -> list[Latents]:
+    """Batches of like sizes, `size` codes at most, as many for each core as for the others."""
+    count = min(cores * math.ceil(len(latents) / (size * cores)), len(latents))
+    edges = [len(latents) * i // count for i in range(count + 1)]
+    return [latents[start:stop] for start, stop in pairwise(edges)]
 
 
 def score_edits(

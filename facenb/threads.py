@@ -1,16 +1,22 @@
-"""How many threads torch may use, and processes for what one thread does best."""
+"""How many threads torch may use, and threads and processes for what one core does best."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
+from typing import TypeVar
 
 import torch
 from joblib import Parallel, cpu_count, delayed
 from tqdm.auto import tqdm
 
 WORTHWHILE = 2_000  # steps of some milliseconds, against the start of the processes
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -26,6 +32,37 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def compute_on_one_core(cores: int) -> None:
+    """Let this thread compute on one core; other threads keep what they have.
+
+    Args:
+        cores: what a thread that starts later computes on: torch's setting is of the thread that
+            sets it, and by default of all that start afterwards.
+    """
+    torch.get_num_threads()  # asked for the first time, it sets the default: not after the next line
+    torch.set_num_threads(1)
+    restore = threading.Thread(target=torch.set_num_threads, args=[cores])
+    restore.start()
+    restore.join()
+
+
+def on_all_cores(function: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
+    """`function(part)` of every part, in order, each computed on one core and all cores at work.
+
+    For networks of many small layers: shared out layer by layer, the cores wait for each other a
+    hundred times a picture. Gradient mode is of a thread; `function` sets its own.
+    """
+    cores = torch.get_num_threads()
+    if cores == 1 or len(parts) < 2:
+        yield from map(function, parts)
+        return
+    pool = ThreadPoolExecutor(min(cores, len(parts)), "facenb", compute_on_one_core, [cores])
+    try:
+        yield from pool.map(function, parts)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def side_by_side(

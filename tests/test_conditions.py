@@ -96,7 +96,8 @@ def test_observe_says_what_codes_have_now_in_batches_without_gradients(generator
     values = codes.values.clone().requires_grad_()
     found = observe(generator, means)(values)
     assert torch.allclose(found, generator.synthesize(codes).mean((2, 3)), atol=1e-5)
-    assert not found.requires_grad and means.seen == [BATCH, 3]
+    assert not found.requires_grad
+    assert sum(means.seen) == BATCH + 3 and max(means.seen) <= BATCH
 
 
 def test_any_condition_can_be_sampled_and_cached(generator, landmarks, tmp_path, monkeypatch):

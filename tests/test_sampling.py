@@ -18,7 +18,7 @@ from facenb.sampling import PART, sample_scored, score, score_edits, score_paths
 # A generator and a suite small enough to run in no time; the same file is run as a program below,
 # so that a process can be killed in the middle of its work.
 PROGRAM = """
-import sys, time
+import sys, threading, time
 import torch
 from torch import nn
 from facenb.generators.base import Generator
@@ -36,9 +36,11 @@ class Tiny(Generator):
 
 class Suite(nn.Module):
     names, fingerprint, delay, seen = ("mean", "first"), "suite-1", 0.0, 0
+    lock = threading.Lock()
     def forward(self, images):
         time.sleep(self.delay)
-        self.seen += len(images)
+        with self.lock:  # batches come from every core
+            self.seen += len(images)
         return torch.stack([images.mean((1, 2, 3)), images[:, 0, 0, 0]], dim=1)
 
 if __name__ == "__main__":

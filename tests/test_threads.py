@@ -1,13 +1,14 @@
 """Threads and processes: one thread inside, what was set before outside; calls that leave files."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
 from facenb import threads
-from facenb.threads import WORTHWHILE, one_thread, side_by_side
+from facenb.threads import WORTHWHILE, on_all_cores, one_thread, side_by_side
 
 
 def test_one_thread_inside_and_what_was_set_outside():
@@ -22,6 +23,52 @@ def test_one_thread_inside_and_what_was_set_outside():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def three_cores():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_parts_are_computed_at_the_same_time_each_on_one_core(three_cores):
+    all_here = threading.Barrier(3, timeout=30)  # passed only when three parts are in work at once
+
+    def square(part: int) -> tuple[int, int]:
+        all_here.wait()
+        return part * part, torch.get_num_threads()
+
+    assert list(on_all_cores(square, range(6))) == [(i * i, 1) for i in range(6)]
+    here, later = torch.get_num_threads(), []
+    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert [here, *later] == [3, 3]  # neither this thread nor one that starts later lost its cores
+
+
+def test_on_one_core_and_for_one_part_no_thread_is_started(three_cores):
+    def name(part: int) -> str:
+        return threading.current_thread().name
+
+    assert list(on_all_cores(name, [0])) == [threading.current_thread().name]
+    with one_thread():
+        assert set(on_all_cores(name, [0, 1])) == {threading.current_thread().name}
+
+
+def test_an_error_in_a_part_arrives_and_the_parts_that_wait_are_dropped(three_cores):
+    done = []
+
+    def fail_first(part: int) -> None:
+        if part == 0:
+            raise KeyError(part)
+        done.append(part)
+        threading.Event().wait(0.02)
+
+    with pytest.raises(KeyError):
+        list(on_all_cores(fail_first, range(1000)))
+    assert len(done) < 999
 
 
 def _leave(path: Path) -> None:

@@ -27,24 +27,17 @@ from typing import Generic, TypeVar
 
 import torch
 
+from facenb.threads import compute_on_one_core
+
 Item = TypeVar("Item")
 
 
-def _compute_on_one_core() -> None:
-    """Let this thread compute on one core; other threads keep what they have.
-
-    One picture is too little work to share out, and the scores' threads would take the cores from
-    the frames: on two busy cores the chart is there sooner this way.
-    """
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)  # of this thread, and by default of every thread that starts later
-    restore = threading.Thread(target=torch.set_num_threads, args=[cores])
-    restore.start()
-    restore.join()
-
-
 FRAMES = ThreadPoolExecutor(1, "facenb-frames")
-SCORES = ThreadPoolExecutor(1, "facenb-scores", _compute_on_one_core)
+# On one core: one picture is too little work to share out, and the scores' threads would take the
+# cores from the frames. On two busy cores the chart is there sooner this way.
+SCORES = ThreadPoolExecutor(
+    1, "facenb-scores", lambda: compute_on_one_core(torch.get_num_threads())
+)
 SAVING = ThreadPoolExecutor(1, "facenb-saving")
 
 

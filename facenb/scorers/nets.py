@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,11 +43,11 @@ def check_square(images: Tensor) -> None:
         )
 
 
-def _graph(name: str, outputs: list[str]) -> GraphNet:
+def _graph(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A packaged graph model and its weights, as GraphNet takes them."""
     model = json.loads(asset_path(f"human/{name}.json").read_text())
     path = asset_path(f"human/{name}.bin")
-    weights = read_weights(model["weightsManifest"], path.read_bytes(), str(path))
-    return GraphNet(model, weights, outputs)
+    return model, read_weights(model["weightsManifest"], path.read_bytes(), str(path))
 
 
 class Pixels(nn.Module):
@@ -75,9 +76,8 @@ class Facemesh(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = _graph(
-            "facemesh", ["Identity_2", "StatefulPartitionedCall/model_1/conv2d_31/BiasAdd"]
-        )
+        outputs = ["Identity_2", "StatefulPartitionedCall/model_1/conv2d_31/BiasAdd"]
+        self.net = GraphNet(*_graph("facemesh"), outputs)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         mesh, flag = self.net(resize((images + 1) / 2, self.native))
@@ -145,6 +145,28 @@ def _log_odds(logits: Tensor, index: int) -> Tensor:
     return logits[:, index] - others.logsumexp(1)
 
 
+class _MobileNet(nn.Module):
+    """HSE's net itself: pixels (N, 3, 224, 224) → embedding, gender logit, probabilities of ages.
+
+    The feature maps of its first eight layers are twenty times as large as those of the others.
+    They are made for a few pictures at a time, so that they stay in the core's own cache, which
+    saves a quarter of the whole.
+    """
+
+    cut = "conv_dw_4_relu/clip_by_value"  # maps of 28 × 28 from here on
+
+    def __init__(self) -> None:
+        super().__init__()
+        graph = _graph("faceres")
+        outputs = ["global_pooling/Mean", "gender_pred/BiasAdd", "age_pred/Softmax"]
+        self.first = GraphNet(*graph, [self.cut])
+        self.rest = GraphNet(*graph, outputs, source=self.cut)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        few = pixels.split(2 * torch.get_num_threads())
+        return self.rest(torch.cat([self.first(part)[0] for part in few]))
+
+
 class FaceEmbedding(nn.Module):
     """HSE's MobileNet. forward: embedding (N, 1024), gender logit (N,), age in years (N,).
 
@@ -160,9 +182,7 @@ class FaceEmbedding(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = _graph(
-            "faceres", ["global_pooling/Mean", "gender_pred/BiasAdd", "age_pred/Softmax"]
-        )
+        self.net = _MobileNet()
         self.register_buffer("_mean", torch.tensor(self.mean).view(1, 3, 1, 1))
         self.register_buffer("_years", torch.arange(100.0))
 

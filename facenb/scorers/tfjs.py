@@ -88,23 +88,30 @@ class GraphNet(nn.Module):
         model: the parsed model JSON (its `modelTopology` is read).
         weights: the constants by node name, from `read_weights`.
         outputs: names of the nodes to compute. What they do not need is left out.
+        source: the node whose result `forward` is given, in place of the graph's own input.
 
     forward: images (N, 3, H, W) → a tuple of one tensor per output; feature maps are
     (N, C, H, W) where tfjs has (N, H, W, C).
 
     Raises:
-        UnknownNameError: an output is no node of the graph.
+        UnknownNameError: an output or the source is no node of the graph.
         AssetError: an operation, or a use of one, that the nets of this package do not have.
     """
 
     def __init__(
-        self, model: dict[str, Any], weights: Mapping[str, Tensor], outputs: Sequence[str]
+        self,
+        model: dict[str, Any],
+        weights: Mapping[str, Tensor],
+        outputs: Sequence[str],
+        source: str | None = None,
     ) -> None:
         super().__init__()
         nodes = {node["name"]: node for node in model["modelTopology"]["node"]}
-        for name in outputs:
+        for name in (*outputs, *([source] if source else [])):
             if name not in nodes:
                 raise unknown("graph node", name, nodes)
+        if source:
+            nodes[source] = {"name": source, "op": "Placeholder"}
         order = _topological(nodes, outputs)
         uses = Counter(i for name in order for i in _inputs(nodes[name]))
         uses.update(outputs)
