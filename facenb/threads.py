@@ -41,7 +41,7 @@ def compute_on_one_core(cores: int) -> None:
         cores: what a thread that starts later computes on: torch's setting is of the thread that
             sets it, and by default of all that start afterwards.
     """
-    torch.get_num_threads()  # asked for the first time, it sets the default: not after the next line
+    torch.get_num_threads()  # the first question sets it to the default: not after the next line
     torch.set_num_threads(1)
     restore = threading.Thread(target=torch.set_num_threads, args=[cores])
     restore.start()
