@@ -72,7 +72,9 @@ if "w" not in G.spaces:
     print(f"{G.name} has no W to compare Z with: this notebook goes on with facenb-stylegan2-32.")
     G = facenb.load_generator("facenb-stylegan2-32", device)
 scorers = facenb.load_scorers(device=device)
-folder = FigureFolder("08_style_based", profile=profile, seed=seed, generator=G.name, device=device)
+folder = FigureFolder(
+    "08_style_based", profile=profile, seed=seed, generator=G.name, device=device
+)
 remark = Remarks(G, written_for="facenb-stylegan2-32")
 
 # %% [markdown]
@@ -582,9 +584,7 @@ BOTH_WAYS = [-6.0, -3.0, 0.0, 3.0, 6.0]
 strips, labels = [], []
 for space in SPACES:
     for editor in strongest(space):
-        strips.append(
-            strip_images(G, editor, G.map(lit.latents[[2, 3]], space), BOTH_WAYS).flatten(0, 1)
-        )
+        strips.append(strip_images(G, editor, G.map(lit.latents[[2, 3]], space), BOTH_WAYS).flatten(0, 1))
         labels.append(f"{space.upper()}, {editor.name}")
 folder.save(image_grid(torch.stack(strips), row_labels=labels, column_labels=[f"{s:+g}" if s else "original" for s in BOTH_WAYS] * 2),
             "two_stage_directions", "The three directions of DTH that change most, in either space")  # fmt: skip
@@ -702,9 +702,7 @@ sefa = pd.DataFrame(
         label: {
             "share of the first": float(model.share_[0]),
             "share of three": float(model.share_.sum()),
-            "moves most": ATTRIBUTES[
-                int(span(model.editor(0, "w+", RANGES[label]))[columns].abs().argmax())
-            ],
+            "moves most": ATTRIBUTES[int(span(model.editor(0, "w+", RANGES[label]))[columns].abs().argmax())],
         }
         for label, model in factorised.items()
     }
@@ -807,9 +805,7 @@ if not smoke and remark.embedded:
     assert 0.8 < claims["mean correlation of distances, W over Z"] < 1.25
     assert T4.loc["W", "MDS"].mean() > T4.loc["Z", "MDS"].mean()
     assert PPL.loc[("W", "full"), "high"] < PPL.loc[("Z", "full"), "low"]
-    assert (
-        two_stage.loc[("W", "SDD"), "named rightly"] > two_stage.loc[("Z", "SDD"), "named rightly"]
-    )
+    assert two_stage.loc[("W", "SDD"), "named rightly"] > two_stage.loc[("Z", "SDD"), "named rightly"]
     assert study.loc["W, 15", "moves"] > study.loc["W, 6", "moves"]
 
 # %% [markdown]
