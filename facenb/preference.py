@@ -25,26 +25,22 @@ from statistics import NormalDist
 import ipywidgets as widgets
 import pandas as pd
 import torch
-from IPython.display import Image as SavedPicture
-from IPython.display import display
 from PIL import Image
 from torch import Tensor
 
 from facenb.errors import FacenbError, check_images
 from facenb.explorer import pictures
 from facenb.files import atomic_write
+from facenb.live import classed, page, show
 
 COLUMNS = ("item", "left", "right", "choice")
 SIDES = ("left", "right")
 GLANCE = 0.4  # seconds: a click sooner than this was a double click on the question before
 
-# The saved picture is for readers without a kernel; where the widget lives it is taken away.
 _CSS = """
 .facenb-preference { max-width: 900px; overflow: visible; }
 .facenb-preference .fp-row { gap: 24px; flex-flow: row wrap; overflow: visible; }
 .facenb-preference .fp-picture { overflow: visible; align-items: center; }
-.facenb-preference .fp-wrong { color: var(--jp-error-color1, #d32f2f); font-weight: 600; }
-.jp-OutputArea-child:has(+ .jp-OutputArea-child .facenb-preference) { display: none; }
 """
 
 
@@ -132,13 +128,11 @@ class PreferenceStudy:
             button.on_click(lambda _, side=side: self._clicked(side))
         captions = (widgets.HTML("Original"), *self.buttons.values())
         columns = [
-            _classed(widgets.VBox([image, caption]), "fp-picture")
+            classed(widgets.VBox([image, caption]), "fp-picture")
             for image, caption in zip((self._original, *self._pair), captions, strict=True)
         ]
-        style = widgets.HTML(f"<style>{_CSS}</style>", layout=widgets.Layout(display="none"))
-        row = _classed(widgets.HBox(columns), "fp-row")
-        self.root = widgets.VBox([style, self.question, row, self.status])
-        _classed(self.root, "facenb-preference")
+        row = classed(widgets.HBox(columns), "fp-row")
+        self.root = classed(page(self.question, row, self.status, css=_CSS), "facenb-preference")
 
     def _show(self) -> None:
         item, done, total = self.item, len(self._answered), len(self.order)
@@ -167,13 +161,12 @@ class PreferenceStudy:
             self.status.value = ""
         except (OSError, FacenbError) as error:  # the question stays
             message = f"The answer was not saved: {error}"
-            self.status.value = f'<div role="alert" class="fp-wrong">{escape(message)}</div>'
+            self.status.value = f'<div role="alert" class="fl-wrong">{escape(message)}</div>'
 
     def _ipython_display_(self) -> None:
         item = self.order[0] if self.item is None else self.item
-        display(SavedPicture(pictures.to_png(pictures.side_by_side(self._three(item)))))
-        text = "A blind comparison: run this cell in JupyterLab."
-        display(self.root._repr_mimebundle_() | {"text/plain": text}, raw=True)
+        saved = pictures.to_png(pictures.side_by_side(self._three(item)))
+        show(self.root, saved, "A blind comparison: run this cell in JupyterLab.")
 
 
 def read_answers(path: str | PathLike[str]) -> list[tuple[int, str, str, str]]:
@@ -241,8 +234,3 @@ def _check(originals: Tensor, edits: Mapping[str, Tensor], goals: Sequence[str])
             )
     if isinstance(goals, str) or len(goals) != len(originals):
         raise ValueError(f"goals: expected {len(originals)} texts, one a picture, given {goals!r}.")
-
-
-def _classed(widget: widgets.DOMWidget, name: str) -> widgets.DOMWidget:
-    widget.add_class(name)
-    return widget

@@ -54,6 +54,7 @@ from facenb.latents import Latents
 from facenb.methods.ganspace import GANSpace, SigmaEditor
 from facenb.methods.interfacegan import fit_boundaries
 from facenb.methods.latent_classifier import label_thresholds
+from facenb.methods.linear_judge import LinearJudge
 from facenb.methods.sefa import SeFa
 from facenb.methods.sgf import STEP, fit_fields
 from facenb.methods.sgf_editor import sgf_editors
@@ -428,19 +429,13 @@ for space in SPACES:
     fields |= fit_fields(configs, codes[space], samples.scores, NAMES)
 
 
-told = (samples.scores - samples.scores.mean(0)) / SPREAD
-
-
 def judged(label: str) -> dict[str, float]:
     """What becomes of 1 sd asked for, as the linear map from codes to scores hears it."""
-    field, values = fields[label], codes[BLOCKS[label][0]]
-    W = torch.linalg.lstsq(values - values.mean(0), told).solution.T
-    few = unseen[BLOCKS[label][0]][:16], fresh.scores[:16]
-    heard = torch.stack([field.field(*few, one) for one in torch.diag(field.scale_)]) @ W.T
-    own = heard.diagonal(dim1=0, dim2=2).mean(0)
-    leaks = (heard.abs().mean(1).sum(1) - own.abs()) / (len(NAMES) - 1)
-    return {"moves": float(own.mean()), "leak / move": float((leaks / own.abs()).median()),
-            "radius": float(field.spectral_radius(*few).median()), "reconstruction": float(field.loss_[-50:].mean())}  # fmt: skip
+    field, space = fields[label], BLOCKS[label][0]
+    few = unseen[space][:16], fresh.scores[:16]
+    judge = LinearJudge().fit(codes[space], samples.scores)
+    radius, loss = field.spectral_radius(*few).median(), field.loss_[-50:].mean()
+    return judge.verdict(field, *few) | {"radius": float(radius), "reconstruction": float(loss)}
 
 
 study = pd.DataFrame({label: judged(label) for label in fields}).T.rename_axis("space, blocks")

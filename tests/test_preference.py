@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from facenb import preference
+from facenb import live, preference
 from facenb.errors import FacenbError
 from facenb.preference import PreferenceStudy, read_answers, summarise
 
@@ -153,7 +153,7 @@ def test_summary_with_the_textbook_interval(path):
 
 def test_it_shows_a_picture_and_the_widget(path, monkeypatch):
     displayed = []
-    monkeypatch.setattr(preference, "display", lambda what, **_: displayed.append(what))
+    monkeypatch.setattr(live, "display", lambda what, **_: displayed.append(what))
     s = study(path)
     s._ipython_display_()
     picture, bundle = displayed

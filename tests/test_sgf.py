@@ -19,12 +19,7 @@ from facenb.latents import Latents
 from facenb.methods import sgf_training
 from facenb.methods.sgf import SurrogateGradientField, fit_fields, fit_sgf
 from facenb.methods.sgf_editor import SGFEditor, sgf_editors
-from facenb.methods.sgf_field import (
-    jacobian,
-    operator_norm,
-    spectral_radius,
-    surrogate_field,
-)
+from facenb.methods.sgf_field import jacobian, spectral_radius, surrogate_field
 from facenb.methods.sgf_mapping import AuxiliaryMapping
 from facenb.methods.sgf_search import ALREADY_MET, DIVERGED, OUT_OF_STEPS, REACHED
 from facenb.methods.sgf_training import CONFIGS, MappingConfig, load_config, train_mapping
@@ -79,7 +74,7 @@ def test_beyond_a_radius_of_one_the_series_runs_away_from_the_exact_solve():
     assert 10 * errors[0] < errors[1] < errors[2] / 10
 
 
-def test_spectral_radius_and_norm_of_a_known_matrix():
+def test_spectral_radius_of_a_known_matrix_which_is_not_its_norm():
     F = Linear(0.8)
     assert torch.allclose(spectral_radius(F, z, c), torch.full((5,), 0.8).double())
 
@@ -88,7 +83,6 @@ def test_spectral_radius_and_norm_of_a_known_matrix():
 
     x = z[:, :2]
     assert torch.allclose(spectral_radius(skewed, x, c), torch.full((5,), 0.5).double())
-    assert (operator_norm(skewed, x, c) > 3).all()  # the two differ where a matrix is not normal
 
 
 def mapping(seed: int = 0, **given) -> AuxiliaryMapping:

@@ -60,9 +60,9 @@ class DenseNet(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         x = _centre(pixels)
         for first, *others in self.blocks:
-            total = x = F.relu(first(x))
+            total = x = F.relu_(first(x))
             for layer in others:
-                total = total + layer(x)
+                total = layer(x).add_(total)  # in place: nothing but this line has seen layer(x)
                 x = F.relu(total)
         # 7 × 7 by now: face-api's 7-wide average pooling is the mean
         return self.head(x.mean((2, 3)))

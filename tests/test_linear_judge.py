@@ -1,0 +1,63 @@
+"""Scores as a linear map of the code: exact where the world is linear."""
+
+import pytest
+import torch
+
+from facenb.methods.linear_judge import LinearJudge
+
+N, D, C = 200, 6, 3
+random = torch.Generator().manual_seed(0)
+codes = torch.randn(N, D, generator=random).double() + 2
+true = torch.randn(C, D, generator=random).double()
+scores = codes @ true.T + torch.tensor([5.0, -1.0, 0.0])
+
+
+class Field:
+    """Answers a change of the scores with the shortest move that makes it, times `share`."""
+
+    def __init__(self, share=1.0, stray=0.0):
+        self.scale_ = scores.std(0)
+        self.share, self.stray = share, stray
+
+    def field(self, values, conditions, change, order):
+        assert order == 1
+        assert values.shape == (len(change), D) and conditions.shape == change.shape
+        change = change * self.share + self.stray * change.norm(dim=1, keepdim=True)
+        return torch.linalg.lstsq(true, change.T).solution.T
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return LinearJudge().fit(codes, scores)
+
+
+def test_a_linear_world_is_known_exactly(judge):
+    assert torch.allclose(judge.hears(codes - codes.mean(0)), (scores - judge.mean_) / judge.scale_)
+    assert torch.allclose(judge.explained(codes[:50], scores[:50]), torch.ones(C).double())
+
+
+def test_of_noise_that_the_code_does_not_tell_it_explains_its_share():
+    noisy = scores + scores.std(0) * torch.randn(N, C, generator=random).double()
+    explained = LinearJudge().fit(codes, noisy).explained(codes, noisy)
+    assert ((0.4 < explained) & (explained < 0.6)).all()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_a_field_that_moves_one_score_alone_moves_it_and_leaks_nothing(judge, share):
+    heard = judge.asked_one_by_one(Field(share), codes[:4], scores[:4])
+    expected = share * torch.eye(C).double()[:, None].expand(C, 4, C)
+    assert torch.allclose(heard, expected, atol=1e-9)
+    found = judge.verdict(Field(share), codes[:4], scores[:4])
+    assert found["moves"] == pytest.approx(share)
+    assert found["leak / move"] == pytest.approx(0, abs=1e-9)
+
+
+def test_what_strays_into_the_others_is_heard(judge):
+    assert judge.verdict(Field(stray=0.3), codes[:4], scores[:4])["leak / move"] > 0.05
+
+
+def test_shapes_and_nan_are_refused():
+    with pytest.raises(ValueError, match=r"codes \(N, d\) and scores \(N, C\), given"):
+        LinearJudge().fit(codes, scores[:-1])
+    with pytest.raises(ValueError, match="scores"):
+        LinearJudge().fit(codes, scores * torch.nan)
