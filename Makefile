@@ -69,7 +69,7 @@ test: setup
 	$(PY) -m pytest
 
 lab: setup
-	cd notebooks && $(abspath $(PY)) -m facenb.lab
+	$(PY) -m facenb.lab --LabApp.default_url=/lab/tree/notebooks
 
 bench: setup
 	$(PY) -m facenb.bench

@@ -30,6 +30,7 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillException, PapermillExecutionError
 
 from facenb.errors import FacenbError, unknown
+from facenb.executed import KERNELSPEC, clean
 from facenb.files import atomic_write
 from facenb.generators import EMBEDDED, absolute, label
 from facenb.profiles import PROFILES
@@ -37,9 +38,6 @@ from facenb.profiles import PROFILES
 ROOT = Path(__file__).resolve().parents[1]
 DEVICES = ("cpu", "cuda", "mps")
 _KERNEL = "facenb-run"
-_KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-_TEXTS = ("text", "evalue", "traceback", "text/plain", "text/html", "text/markdown")
-_WIDGET = "application/vnd.jupyter.widget-view+json"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -133,7 +131,7 @@ def _convert(source: Path) -> NotebookNode:
         raise ValueError(f'{source}: expected one cell tagged "parameters", found none.')
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index:03}"  # jupytext's are random, and would differ at every run
-    notebook.metadata.kernelspec = dict(_KERNELSPEC)
+    notebook.metadata.kernelspec = dict(KERNELSPEC)
     return notebook
 
 
@@ -142,7 +140,7 @@ def _own_kernel(folder: Path, figures: Path) -> Iterator[None]:
     """A kernel of the running interpreter, whatever kernels the user has registered as python3."""
     spec = {
         "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        "display_name": _KERNELSPEC["display_name"],
+        "display_name": KERNELSPEC["display_name"],
         "language": "python",
         "env": {"FACENB_FIGURES": str(figures.absolute()), "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
     }
@@ -156,46 +154,6 @@ def _own_kernel(folder: Path, figures: Path) -> Iterator[None]:
             del os.environ["JUPYTER_PATH"]
         else:
             os.environ["JUPYTER_PATH"] = before
-
-
-def clean(notebook: NotebookNode, root: Path = ROOT, generator: str = "") -> NotebookNode:
-    """Strip what belongs to this machine and this moment; durations and parameters stay.
-
-    Of a `generator` that is an absolute path its folder goes, wherever it is written.
-    """
-    folders = [root]
-    if Path(generator).is_absolute():
-        folders.insert(0, Path(generator).parent)
-    notebook.metadata.kernelspec = dict(_KERNELSPEC)
-    notebook.metadata.pop("widgets", None)  # a dead copy would hide the picture that stands for it
-    run = notebook.metadata.get("papermill", {})
-    for key in ("input_path", "output_path", "start_time", "end_time", "environment_variables"):
-        run.pop(key, None)
-    if "generator" in run.get("parameters", {}):
-        run.parameters.generator = _without_paths(run.parameters.generator, folders)
-    for index, cell in enumerate(notebook.cells):
-        cell.setdefault("id", f"extra-{index:03}")
-        cell.metadata.pop("execution", None)
-        if "injected-parameters" in cell.metadata.get("tags", ()):
-            cell.source = _without_paths(cell.source, folders)
-        for key in ("start_time", "end_time"):
-            cell.metadata.get("papermill", {}).pop(key, None)
-        for output in cell.get("outputs", ()):
-            output.get("data", {}).pop(_WIDGET, None)
-            for holder in (output, output.get("data", {})):
-                for key, value in holder.items():
-                    if key in _TEXTS:
-                        holder[key] = _without_paths(value, folders)
-    return notebook
-
-
-def _without_paths(text: str | list[str], folders: Sequence[Path]) -> str | list[str]:
-    if isinstance(text, list):
-        return [_without_paths(line, folders) for line in text]
-    text = re.sub(r"/[^\s\"':]*/ipykernel_\d+/\d+\.py", "<cell>", text)
-    for folder in folders:
-        text = text.replace(f"{folder}/", "")
-    return text.replace(f"{Path.home()}/", "~/")
 
 
 def _report(outcomes: Sequence[Outcome], planned: Sequence[Path]) -> None:

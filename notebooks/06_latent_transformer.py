@@ -18,7 +18,7 @@
 # | **Paper** | Yao, Newson, Gousseau, Hellier: *Learning Non-Linear Disentangled Editing for StyleGAN* (ICIP 2021) |
 # | **Regenerates** | the comparison of §3.1, Figures 2 to 4, Table 1, on the embedded generator |
 # | **You need** | notebook 02 (InterFaceGAN), whose samples and boundaries are used again |
-# | **Run time** | four minutes in the laptop profile once the samples of notebook 02 are scored, a quarter of a minute when cached |
+# | **Run time** | two minutes in the laptop profile once the samples of notebook 02 are scored, a quarter of a minute when cached |
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -101,7 +101,7 @@ remark = Remarks(G)
 # | space | $W$ of StyleGAN2, 512 | $W+$, 18 × 512 | $Z$ of the embedded DCGAN, 100 |
 # | $H$ | two layers with LeakyReLU; width lost | one *linear* layer for each of 18 | two layers, LeakyReLU (0.2) between them, as wide as the codes. None after the second: it would forbid half of all directions |
 # | classifier $C$ | three linear layers with ReLU; widths lost | 9216-2048-512-40, LeakyReLU | 100-128-128-10, ReLU |
-# | $\alpha$ in training | $1 - p$ where $p < 0.5$, else $-p$ | the same | the same |
+# | $\alpha$ in training | $1 - p$ where the classifier's probability $p$ of the target is below 0.5, else $-p$ | the same | the same |
 # | class loss | binary cross-entropy | weighted by class balance | as the text |
 # | attribute loss | L2 of "classification features" | mean square of the logits | the features are the logits; of one number the L2 norm is $\lvert\cdot\rvert$ |
 # | $\gamma$ | CelebA-HQ's annotations | correlation of the labels, above a threshold set to 1 | of our samples' labels; CelebA's is there as well (`celeba_correlation`), and knows seven of the ten |
@@ -109,7 +109,7 @@ remark = Remarks(G)
 # | optimiser | Adam 1e-4, batch 16, 10 epochs, 10,000 codes | Adam 1e-3, batch 32, weight decay, all codes | as the text, which is the default of `LatentTransformer`, but for the rate: 1e-3 below, where both are measured. All ten networks in one pass: the gradients are the same (tested), the time is not |
 # | labels | ResNet-50's verdicts | annotations | a log-odds score's own verdict (above 0); the median for degrees, years and distances |
 # | strength | 1.25; InterFaceGAN's 3 | up to 2 | found for each method and attribute so that the *accuracies* are alike |
-# | identity | VGG-Face at 0.1 % false acceptances | not published | face-api's recognition net, centred, at the same rate, measured on samples of this generator |
+# | identity | VGG-Face at 0.1 % false acceptances: the cosine above which one pair of strangers in a thousand passes for one person | not published | face-api's recognition net, centred, at the same rate, measured on samples of this generator |
 
 # %% [markdown]
 # ## Run
@@ -191,7 +191,7 @@ print(
 #
 # Where two attributes go together, the attribute loss lets them: its weight is $1 - |\gamma|$. The paper takes
 # γ from photographs. This generator learned from rendered faces, where glasses, hats and beards were dealt
-# out by chance: little goes together but the mouth and the expressions.
+# out by chance: little goes together but the mouth with the expressions and, a little, with age.
 
 # %%
 gamma = label_correlation(labels)
@@ -237,8 +237,8 @@ pd.concat(last).round(3)
 #
 # Eq. 4 with the paper's weight charges 100 for every unit of *length*. The classifier's gain from a unit of
 # length is a few log-odds at most. So the loss has its minimum where nothing moves at all. A mean square
-# charges next to nothing for the first bit of the way, and its weight decides how far it goes; at 100 most
-# attributes still cannot be turned. Perhaps the paper's implementation took a mean square over the 512
+# charges next to nothing for the first bit of the way, and its weight decides how far it goes; at 100 one
+# code in ten is turned. Perhaps the paper's implementation took a mean square over the 512
 # dimensions of $W$, where a unit of length costs five times less than over our 100.
 
 
@@ -269,7 +269,7 @@ folder.table(pd.DataFrame(costs).T, "reconstruction", f"Four attributes at α = 
 # linear edit, and about 0 for moves that have nothing to do with each other. A control stands beside it:
 # transformers that learn from the *linear* classifier have no reason to bend. At our rate they come out
 # straight; what bends the others is the classifier's three layers, then, and not chance. (At the paper's
-# rate the first random weights are still in every move after ten epochs.)
+# rate the first random weights may still be in every move after ten epochs.)
 
 # %%
 if remark.embedded:
@@ -303,6 +303,10 @@ folder.number("alike, mean", alike.mean().to_dict())
 folder.table(alike, "alike", "Length of H, and cosines of its directions")
 
 # %% [markdown]
+# It is between a line and moves that have nothing to do with each other, and nearer to the line. The mean move has
+# something in common with InterFaceGAN's normal, and more with the normal that is held off the others: that is what
+# Eq. 3 asks for.
+#
 # ### Table 1: what an edit keeps, at comparable accuracy
 #
 # Four ways to edit. **GANSpace**: for each attribute the principal component that its score follows best
@@ -386,6 +390,7 @@ judgements = {(name, method): judge(method, name) for name in COMPARED for metho
 measures = ["strength", "accuracy", "identity", "low", "high", "attributes", "low", "high", "light"]
 T1 = pd.DataFrame({key: row for key, (row, _) in judgements.items()}, measures).T
 folder.number("identity threshold", threshold)
+print(f"the same person: a cosine above {threshold:.2f}")
 folder.table(
     T1,
     "T1_preservation",
@@ -396,7 +401,7 @@ folder.table(
 # *Light* is how far the picture's brightness moved, in standard deviations. Nobody asked for that, and no loss
 # forbids it.
 #
-# The means over the attributes on which every method came near the goal, and whether ours is told from the
+# The means over the attributes on which every method but GANSpace came near the goal, and whether ours is told from the
 # others: the faces are drawn again, the same ones for all methods.
 
 
@@ -409,7 +414,8 @@ def means(part: torch.Tensor) -> torch.Tensor:
     return torch.stack([reached.mean(0), *kept], dim=-1).mean(dim=1)
 
 
-near = T1["accuracy"].groupby(level=0).min()[COMPARED] > GOAL - 0.12
+fair = T1.drop(index="GANSpace", level=1)  # its row of the means says by itself how far it comes
+near = fair["accuracy"].groupby(level=0).min()[COMPARED] > GOAL - 0.12
 MATCHED = [name for name in COMPARED if near[name]] or COMPARED
 together = torch.stack([torch.stack([judgements[n, m][1] for n in MATCHED], 1) for m in METHODS], 1)
 print("means over", ", ".join(MATCHED))
@@ -438,16 +444,16 @@ folder.table(
 # %% [markdown]
 # On this generator the paper's table is not seen again. At like accuracy ours keeps as many of the other
 # attributes as InterFaceGAN, no more, and *loses* the person more often. Attribute by attribute it is mixed:
-# *age* keeps clearly more of the others with ours and loses most persons, *glasses* and *hat* keep rather more
-# persons (within the error), and *smile* loses everybody. Nor does it help a line to hold the others:
-# InterFaceGAN held has to go further for the same accuracy, and distance is what the person is lost by. *Gender* shows what Eq. 3
-# does to an attribute that the classifier reads poorly: its network barely moves, and what barely moves
-# keeps everything. It is left out of the means.
+# *glasses* keep more persons with ours, *age* keeps more of the other attributes and fewer persons, and *smile* loses
+# everybody. Nor does it help a line to hold the others: InterFaceGAN held keeps as many attributes and fewer persons.
+# *Gender* is left out of the means, as ours turns it on one face in five. The classifier does not read it worst
+# (that is *age*), but six samples in seven are male, and a network that calls everybody male is seldom wrong.
 #
 # ### Figure 2: side by side
 #
-# Two faces an attribute, at the strengths of Table 1. Shown are those of the judged faces that the most
-# methods turn over, the clearest first: a figure of failures would say little about what comes along.
+# Two faces an attribute, at the strengths of Table 1: glasses come on where there are none, and off where there are.
+# Shown are those of the judged faces that the most methods turn over, the clearest first: a figure of failures would
+# say little about what comes along. (*Gender* has no face that all of them turn.)
 
 
 # %%
@@ -464,14 +470,14 @@ def shown(name: str) -> torch.Tensor:
 heads = ["original", "GANSpace", "InterFace", "… held", "ours"]
 faces = torch.cat([shown(name) for name in COMPARED])
 F2 = image_grid(faces, row_labels=COMPARED, column_labels=heads * 2, cell=0.82)
-folder.save(F2, "F2_methods", "Each attribute turned over by each method, two faces")
+folder.save(F2, "F2_methods", "Each method at its strength of Table 1, two faces of each attribute")
 
 # %% [markdown]
 # ### Figure 3: progressive edits
 #
 # Glasses, from nothing to one and a half times the strength of Table 1. The columns are alike in accuracy, not
-# in length. GANSpace's component changes the light and the face; the two boundaries draw heavier frames; ours
-# draws thin ones, changes less of the face, and lightens the second one.
+# in length. GANSpace's component changes the light and the face; the two boundaries draw heavy frames. Ours
+# draws thin ones on the first face and changes less of it; on the second the whole picture turns lighter.
 
 # %%
 PROGRESS = "glasses" if "glasses" in COMPARED else COMPARED[0]
@@ -547,7 +553,7 @@ for method in SHOWN:
         *(sequence(method, pair, k + 1).edit(pair.latents, 1.0) for k in range(len(SEQUENCE))),
     ]
     walks.append(torch.stack([G.synthesize(z) for z in codes], 1).flatten(0, 1))
-heads = ["original", *(f"+ {name}" for name in SEQUENCE)] * 2
+heads = ["original", *(f"{name}\nturned" for name in SEQUENCE)] * 2
 F4_faces = image_grid(torch.stack(walks), row_labels=SHOWN, column_labels=heads)
 folder.save(
     F4_faces, "F4_sequential", f"{', '.join(SEQUENCE)} turned over one after the other, two faces"
@@ -561,8 +567,8 @@ folder.save(
 # ### What the loss does not name
 #
 # The smile of a transformer turns the light on: two and a half standard deviations of brightness, where
-# InterFaceGAN's moves an eighth of one. Eq. 3 keeps the attributes that it is told of, and the light is none of
-# them. So name it: a classifier of twelve attributes, with brightness and warmth, and transformers that learn
+# InterFaceGAN's moves an eighth of one. Eq. 3 can only keep what it is told of, and the light is not among
+# that. So name it: a classifier of twelve attributes, with brightness and warmth, and transformers that learn
 # from that.
 
 # %%
@@ -607,7 +613,7 @@ folder.save(grid, "light_named", f"{TWO[0]}: what happens to the light when the 
 # value in Eq. 3 charges for the first step as for the last, so that an attribute that cannot be had without
 # the others is not had at all.
 #
-# A loss in latent space keeps what its classifier can name. The likely reason for InterFaceGAN's better
+# A loss in latent space can only keep what its classifier names. The likely reason for InterFaceGAN's better
 # record: its one direction is averaged over thousands of faces, and whatever is not part of the attribute
 # averages out of it, while a network may find, code by code, the shortest way to please its classifier.
 #
@@ -649,7 +655,8 @@ Explorer(
     G,
     {f"{n} (line)": directions[n] for n in FEW} | transformers.editors(),
     everything,
-    seed=seed,
+    seed=26,
+    index=1,
     strength_range=2.0,
 )
 

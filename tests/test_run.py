@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from facenb import run
 from facenb.errors import UnknownNameError
+from facenb.executed import clean
 from facenb.figures import FigureFolder
 
 PARAMETERS = """# %% tags=["parameters"]
@@ -234,8 +236,27 @@ def test_paths_are_replaced_in_text_but_never_in_pictures(tmp_path: Path) -> Non
         nbformat.v4.new_output("display_data", data),
         nbformat.v4.new_output("stream", text="/tmp/ipykernel_12/345.py:3: Warning"),
     ]
-    cleaned = run.clean(nbformat.v4.new_notebook(cells=[cell]), tmp_path)
+    cleaned = clean(nbformat.v4.new_notebook(cells=[cell]), tmp_path)
     shown, warned = cleaned.cells[0].outputs
     assert shown.data["text/plain"] == "x.png"
     assert shown.data["image/png"] == picture
     assert warned.text == "<cell>:3: Warning"
+
+
+def test_a_saved_figure_is_found_from_the_executed_copy_too(tmp_path: Path) -> None:
+    text = "![a strip](../figures/01_first/a.png) as in [02](../figures/02_second/b.csv)"
+    code = "'](../figures/'"
+    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(code)]
+    cleaned = clean(nbformat.v4.new_notebook(cells=cells), tmp_path)
+    assert cleaned.cells[0].source == "![a strip](../01_first/a.png) as in [02](../02_second/b.csv)"
+    assert cleaned.cells[1].source == code
+
+
+def test_the_committed_copies_show_figures_that_are_there(repository: Path) -> None:
+    copies = sorted((repository / "figures").glob("*/*.ipynb"))
+    assert copies
+    for copy in copies:
+        for cell in nbformat.read(copy, as_version=4).cells:
+            if cell.cell_type == "markdown":
+                for place in re.findall(r"\]\((\.\.?/[^)#]+)\)", cell.source):
+                    assert (copy.parent / place).exists(), f"{copy.name}: {place}"

@@ -1,0 +1,55 @@
+"""An executed notebook as others are to see it: without this machine and this moment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+_TEXTS = ("text", "evalue", "traceback", "text/plain", "text/html", "text/markdown")
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def clean(notebook: NotebookNode, root: Path, generator: str = "") -> NotebookNode:
+    """Strip what belongs to this machine and this moment; durations and parameters stay.
+
+    Of a `generator` that is an absolute path its folder goes, wherever it is written.
+    """
+    folders = [root]
+    if Path(generator).is_absolute():
+        folders.insert(0, Path(generator).parent)
+    notebook.metadata.kernelspec = dict(KERNELSPEC)
+    notebook.metadata.pop("widgets", None)  # a dead copy would hide the picture that stands for it
+    run = notebook.metadata.get("papermill", {})
+    for key in ("input_path", "output_path", "start_time", "end_time", "environment_variables"):
+        run.pop(key, None)
+    if "generator" in run.get("parameters", {}):
+        run.parameters.generator = _without_paths(run.parameters.generator, folders)
+    for index, cell in enumerate(notebook.cells):
+        cell.setdefault("id", f"extra-{index:03}")
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.source = _without_paths(cell.source, folders)
+        if cell.cell_type == "markdown":  # a figure's place, as seen from the folder beside it
+            cell.source = cell.source.replace("](../figures/", "](../")
+        for key in ("start_time", "end_time"):
+            cell.metadata.get("papermill", {}).pop(key, None)
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop(_WIDGET, None)
+            for holder in (output, output.get("data", {})):
+                for key, value in holder.items():
+                    if key in _TEXTS:
+                        holder[key] = _without_paths(value, folders)
+    return notebook
+
+
+def _without_paths(text: str | list[str], folders: Sequence[Path]) -> str | list[str]:
+    if isinstance(text, list):
+        return [_without_paths(line, folders) for line in text]
+    text = re.sub(r"/[^\s\"':]*/ipykernel_\d+/\d+\.py", "<cell>", text)
+    for folder in folders:
+        text = text.replace(f"{folder}/", "")
+    return text.replace(f"{Path.home()}/", "~/")
