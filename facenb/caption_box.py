@@ -77,6 +77,7 @@ class CaptionBox:
         self._latents, self._max_steps, self._size = latents, max_steps, size
         self._observe = observe(generator, captions, latents.space)
         self._before, self._words = self._see(latents)
+        self._sentence: str | None = None
         self._lay_out()
         self.walk_to(sentence)
 
@@ -135,6 +136,7 @@ class CaptionBox:
         try:
             self.walk_to(sentence)
         except (FacenbError, ValueError) as error:  # the faces stay as they were
+            self._sentence = None  # so that the same one can be tried again
             self._status.value = f'<div role="alert" class="fl-wrong">{escape(str(error))}</div>'
         finally:
             self._button.disabled = False

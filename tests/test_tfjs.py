@@ -140,8 +140,21 @@ def test_a_value_that_is_also_asked_for_is_not_folded_away():
         GraphNet(model, constants, ["scaled", "mean"])
 
 
+def test_a_graph_cut_in_two_is_the_graph():
+    model, constants = tiny_graph()
+    image = torch.randn(2, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    first, rest = (
+        GraphNet(model, constants, ["most"]),
+        GraphNet(model, constants, ["mean"], source="most"),
+    )
+    assert [len(part.steps) for part in (first, rest)] == [1, 1]
+    assert torch.equal(rest(*first(image))[0], GraphNet(model, constants, ["mean"])(image)[0])
+
+
 def test_graph_errors_name_the_node():
     model, constants = tiny_graph()
+    with pytest.raises(UnknownNameError, match=r"'mots'.*most"):
+        GraphNet(model, constants, ["mean"], source="mots")
     with pytest.raises(UnknownNameError, match=r"'maen'.*mean"):
         GraphNet(model, constants, ["maen"])
     with pytest.raises(AssetError, match="'odd': operation Erf"):

@@ -48,7 +48,7 @@ class Conv(nn.Module):
         weight = kernel.permute((2, 3, 0, 1) if depthwise else (3, 2, 0, 1))
         self.groups = weight.shape[0] if depthwise else 1
         bias = torch.zeros(weight.shape[0]) if bias is None else bias.reshape(-1)
-        self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last))
+        self.register_buffer("weight", weight.clone(memory_format=torch.channels_last))
         self.register_buffer("bias", bias.clone())
         self.register_buffer("slope", None if slope is None else slope.reshape(-1).clone())
         self.stride, self.padding, self.activation = stride, padding, activation

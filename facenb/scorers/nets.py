@@ -163,8 +163,8 @@ class _MobileNet(nn.Module):
         self.rest = GraphNet(*graph, outputs, source=self.cut)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        few = pixels.split(2 * torch.get_num_threads())
-        return self.rest(torch.cat([self.first(part)[0] for part in few]))
+        few = 2 * torch.get_num_threads() if pixels.device.type == "cpu" else len(pixels)
+        return self.rest(torch.cat([self.first(part)[0] for part in pixels.split(few)]))
 
 
 class FaceEmbedding(nn.Module):
