@@ -361,8 +361,8 @@ axes[0, 0].set_ylabel("share of the way")
 folder.save(figure, "algorithm1_progress", "How far each face has come, and their mean", vector=True)  # fmt: skip
 
 # %% [markdown]
-# *Beard*, *smile* and *glasses* arrive. *Gender* ends below half of the way: a fifth of what is left of the way is asked
-# for twenty times, and little of what is asked is done.
+# *Beard*, *smile* and *glasses* arrive. *Gender* ends below half of the way: a fifth of the way is asked for twenty times,
+# and each time little of it is done.
 #
 # ### Figure 4 and Table 3: the metric
 #
