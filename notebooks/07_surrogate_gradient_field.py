@@ -159,14 +159,15 @@ folder.save(figure, "F3_mapping", "Training; eigenvalues and spectral radius of 
 # %% [markdown]
 # The bound of Eq. 2 does not hold for the paper's mapping, though every linear layer has spectral norm 1:
 # AdaIN divides by a standard deviation and multiplies by a learned scale, and neither is counted. And it
-# *cannot* hold where Eq. 1 does. (The pile at 0 are directions that $F$ does not take from $z$: those it reads off the
-# conditions instead, and those that it has not learned to reconstruct.) Differentiate $F(z, C(G(z))) = z$:
+# *cannot* hold where Eq. 1 does. Differentiate $F(z, C(G(z))) = z$:
 #
 # $$\frac{\partial F}{\partial z} + \frac{\partial F}{\partial c}\,\frac{\partial c}{\partial z} = I .$$
 #
 # The second term has rank 13 at most, one for each condition. On the 87 or more dimensions that it leaves out,
 # $\partial F/\partial z$ has the eigenvalue 1: **exact reconstruction and invertibility exclude each other**.
-# A better trained $F$ has an $I - \partial F/\partial z$ that is closer to singular, and Eq. 6 divides by it.
+# A better trained $F$ has an $I - \partial F/\partial z$ that is closer to singular, and Eq. 6 divides by it. (The
+# eigenvalues that pile up at 0 are of directions that $F$ does not take from $z$: it reads them off the conditions, or
+# has not learned to reconstruct them.)
 #
 # Noise on the input removes the contradiction. The best $F$ is then $\mathbb E[z \mid z + \varepsilon, c]$. If
 # the conditions were linear, $c = Wz + e$ with covariance $\Sigma$, it could be written down:
