@@ -20,7 +20,7 @@
 # | **Subject** | The three things that every later notebook is built on: a generator, its latent space, and networks that score its pictures |
 # | **Regenerates** | sample grid, interpolation, latent geometry, sorted grids of every score, saliency, how well each score follows the latent, the identity measure |
 # | **You need** | Python and patience for one coffee; no GPU, no photographs |
-# | **Run time** | about a minute in the laptop profile when the samples are cached; the first run scores them (5 minutes), and notebook 02 uses the same ones |
+# | **Run time** | about a minute in the laptop profile when the samples are cached; the first run scores them (3 minutes), and notebook 02 uses the same ones |
 
 # %% tags=["parameters"]
 profile = "laptop"

@@ -18,7 +18,7 @@
 # | **Paper** | Shen, Gu, Tang, Zhou: *Interpreting the Latent Space of GANs for Semantic Face Editing* (CVPR 2020); Shen, Yang, Tang, Zhou: *InterFaceGAN* (TPAMI 2020) |
 # | **Regenerates** | Table 1, Figures 3 to 8, Tables 2 and 3, on the embedded generator |
 # | **You need** | notebook 01, to know the generator and its scorers; nothing else, no GPU |
-# | **Run time** | 7 to 8 minutes the first time in the laptop profile (most of it scoring 12,000 samples), half a minute afterwards |
+# | **Run time** | 4 minutes the first time in the laptop profile (most of it scoring 12,000 samples), half a minute afterwards |
 
 # %% tags=["parameters"]
 profile = "laptop"

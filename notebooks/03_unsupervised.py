@@ -20,7 +20,7 @@
 # | **Papers** | Härkönen et al., *GANSpace* (NeurIPS 2020); Shen, Zhou, *SeFa* (CVPR 2021); Voynov, Babenko, *Unsupervised Discovery of Interpretable Directions* (ICML 2020). All four papers of this project compare with some of them |
 # | **Regenerates** | explained variance, strips of the top directions of each method, how the methods agree, discovery's accuracy curve, automatic names |
 # | **You need** | notebook 01 |
-# | **Run time** | two minutes in the laptop profile, seconds when cached; discovery's training (half an hour on two cores) is not repeated, its directions ship with the package |
+# | **Run time** | half a minute in the laptop profile; discovery's training (half an hour on two cores) is not repeated, its directions ship with the package |
 
 # %% tags=["parameters"]
 profile = "laptop"

@@ -20,7 +20,7 @@
 # | **Paper** | Niu, Zhou, Li: *Disentangling the latent space of GANs for semantic face editing* (PLoS ONE 18(10), 2023) |
 # | **Regenerates** | Figures 2 to 6, Table 1 A–E, the naming, and a verdict with intervals |
 # | **You need** | notebooks 03 (discovery, naming) and 04 (the penalties) |
-# | **Run time** | five minutes in the laptop profile, seconds when cached; the directions were trained by `python -m facenb.train_directions` and ship with the package |
+# | **Run time** | three minutes in the laptop profile, a quarter of one when cached; the directions were trained by `python -m facenb.train_directions` and ship with the package |
 
 # %% tags=["parameters"]
 profile = "laptop"

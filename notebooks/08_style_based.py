@@ -18,7 +18,7 @@
 # | **Papers** | what InterFaceGAN (§3.4), GANSpace, SeFa, Niu et al. (2023) and Li et al. (2021, appendix H) say of StyleGAN's $W$; Karras et al. (2019, 2020) for the generator |
 # | **Regenerates** | InterFaceGAN's Figure 9 and its tables of $Z$ and $W$; Li's Figures 11a and 18 and Table 4's $W$ rows; GANSpace's layer-wise edits; path lengths |
 # | **You need** | notebooks 02 (InterFaceGAN), 03 (GANSpace, SeFa), 05 (SDD, DTH) and 07 (SGF), whose methods are used again |
-# | **Run time** | ten minutes in the laptop profile, one or two when cached |
+# | **Run time** | six to seven minutes in the laptop profile, less than one when cached |
 
 # %% tags=["parameters"]
 profile = "laptop"
