@@ -667,7 +667,7 @@ Explorer(
 #    change, and does the beard follow the gender?
 # 2. Set `attribute_weight=0`. What is left is the classifier and the short way. How close does the mean move
 #    come to InterFaceGAN's normal?
-# 3. $T(z, \\alpha)$ is a straight line for each face. Take ten steps of a tenth instead, with a new $H$ at each
+# 3. $T(z, \alpha)$ is a straight line for each face. Take ten steps of a tenth instead, with a new $H$ at each
 #    (`compose`). Where does the path end, and is it a better place?
 # 4. Hold *brightness* in the Explorer while a transformer acts (put `directions["brightness"]` among the
 #    editors, which gives it a tick). Is that as good as naming it in the loss?
