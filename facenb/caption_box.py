@@ -154,7 +154,7 @@ class CaptionBox:
                 f"cosine to the sentence {before[i]:.2f} → {after[i]:.2f}</span>"
             )
         self._status.value = (
-            '<span class="fl-wrong">No sample has a caption like this one: walks to it may '
+            '<span class="fl-wrong">Hardly a sample has a caption like this one: walks to it may '
             "stop short.</span>"
             if found.out_of_range.any()
             else "The sentence is like those that the samples have."

@@ -453,7 +453,7 @@ folder.table(
 #
 # Two faces an attribute, at the strengths of Table 1: glasses come on where there are none, and off where there are.
 # Shown are those of the judged faces that the most methods turn over, the clearest first: a figure of failures would
-# say little about what comes along. (*Gender* has no face that all of them turn.)
+# say little about what comes along.
 
 
 # %%
