@@ -387,7 +387,15 @@ def test_the_pins_are_well_formed() -> None:
         hashes = [package.sha256, *(member.sha256 for member in package.members.values())]
         assert all(re.fullmatch("[0-9a-f]{64}", found) for found in hashes)
         assert sources.tool_command(package)[-1].endswith(package.version)
+        inside = [member.inside for member in package.members.values()]
+        assert len(set(inside)) == len(inside) and package.size > 0
     assert assets.asset_sha256("digiface-dcgan-64/weights.tar").startswith("0c3b90b1")
+
+
+def test_a_wheel_of_another_system_is_asked_for_by_name() -> None:
+    command = sources.tool_command(PACKAGES["astronaut"], "here")
+    assert command[-5:-1] == ["--platform", "win_arm64", "--python-version", "3.12"]
+    assert command[-1] == "scikit-image==0.26.0" and command[-6] == "here"
 
 
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

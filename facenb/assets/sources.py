@@ -54,9 +54,11 @@ def tool_command(package: Package, folder: str = ".") -> list[str]:
     """The pip or npm command, without the program itself, that leaves the archive in `folder`."""
     if package.tool == "pip":
         pinned = f"{package.project}=={package.version}"
-        return ["download", "--no-deps", "--only-binary", ":all:", "--dest", folder, pinned]
-    pinned = f"{package.project}@{package.version}"
-    return ["pack", "--ignore-scripts", "--pack-destination", folder, pinned]
+        command = ["download", "--no-deps", "--only-binary", ":all:", "--dest", folder]
+    else:
+        pinned = f"{package.project}@{package.version}"
+        command = ["pack", "--ignore-scripts", "--pack-destination", folder]
+    return [*command, *package.options, pinned]
 
 
 def _local(package: Package, path: Path) -> Path:
