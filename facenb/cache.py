@@ -40,15 +40,20 @@ def cached(
     return stored(folder(step, inputs).with_suffix(".safetensors"), compute)
 
 
-def stored(path: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors in `path`, or else those of `compute`, written there whole."""
+def stored(
+    path: Path, compute: Callable[[], dict[str, Tensor]], notes: Mapping[str, str] | None = None
+) -> dict[str, Tensor]:
+    """The tensors in `path`, or else those of `compute`, written there whole.
+
+    `notes` go into the file's metadata, for whoever wants to know where it came from.
+    """
     if path.exists():
         try:
             return _read(path)
         except (SafetensorError, ValueError, OSError) as error:
             warnings.warn(f"{path} is damaged ({error}); computing it again.", stacklevel=2)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
-    atomic_write(path, save(tensors, {"sha256": _digest(tensors)}))
+    atomic_write(path, save(tensors, {**(notes or {}), "sha256": _digest(tensors)}))
     return tensors
 
 

@@ -1,0 +1,152 @@
+"""Outside nets in the cache: converted once, whole or not at all, without their files afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import subprocess
+import sys
+import types
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from facenb import assets
+from facenb.assets.converted import converted_path, load_net
+from facenb.assets.converters import CONVERSIONS, Conversion
+from facenb.assets.pins import PACKAGES, Member, Package
+from facenb.errors import AssetError, UnknownNameError
+
+CONTENT = bytes(range(10))
+
+
+@pytest.fixture
+def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """The only known net is "toy"; its converter counts how often it is called."""
+    archive = tmp_path / "mirror" / "toy.whl"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w") as stream:
+        stream.writestr("inside/toy.bin", CONTENT)
+    content = archive.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    member = Member("inside/toy.bin", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+    package = Package(
+        "toy", "pip", "toy-net", "1.0", "toy.whl", digest, len(content), "MIT", {"toy.bin": member}
+    )
+    for table in (PACKAGES, CONVERSIONS):
+        for name in list(table):
+            monkeypatch.delitem(table, name)
+    monkeypatch.setitem(PACKAGES, "toy", package)
+    monkeypatch.setitem(CONVERSIONS, "toy", Conversion(("toy/toy.bin",), "toy_reader:convert", 1))
+    monkeypatch.setenv("FACENB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FACENB_ASSETS_FROM", str(archive.parent))
+
+    def convert(paths: Sequence[Path]) -> tuple[dict[str, Tensor], str]:
+        module.calls += 1
+        (path,) = paths
+        return {"weight": torch.tensor(list(path.read_bytes()))}, '{"steps": ["é"]}'
+
+    module = types.ModuleType("toy_reader")
+    module.calls, module.convert = 0, convert
+    monkeypatch.setitem(sys.modules, "toy_reader", module)
+    return module
+
+
+def test_a_net_is_converted_once(converter: types.ModuleType) -> None:
+    for _ in range(2):
+        tensors, graph = load_net("toy")
+        assert list(tensors) == ["weight"] and tensors["weight"].tolist() == list(CONTENT)
+        assert graph == {"steps": ["é"]}
+    assert converter.calls == 1
+    with safe_open(converted_path("toy"), "pt") as file:
+        notes = file.metadata()
+    assert notes["toy/toy.bin"] == assets.asset_sha256("toy/toy.bin")
+    assert notes["net"] == "toy" and notes["version"] == "1" and len(notes["sha256"]) == 64
+
+
+def test_a_net_without_a_graph(converter: types.ModuleType) -> None:
+    converter.convert = lambda paths: ({"weight": torch.zeros(2)}, "")
+    assert load_net("toy")[1] == {} == load_net("toy")[1]
+
+
+def test_a_converted_net_needs_no_files_and_no_network(
+    converter: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_net("toy")
+    assets.asset_path("toy/toy.bin").unlink()
+    monkeypatch.setenv("FACENB_ASSETS_FROM", "/nowhere")
+    assert load_net("toy")[0]["weight"].tolist() == list(CONTENT)
+
+
+def test_without_both_the_message_says_what_to_do(
+    converter: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACENB_ASSETS_FROM", "/nowhere")
+    with pytest.raises(AssetError, match=r"toy-net 1\.0.*/nowhere"):
+        load_net("toy")
+    assert not converted_path("toy").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_damaged_conversion_is_made_again(converter: types.ModuleType, damage: str) -> None:
+    load_net("toy")
+    path = converted_path("toy")
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        del content[-3:]
+    else:
+        content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="is damaged"):
+        tensors, graph = load_net("toy")
+    assert tensors["weight"].tolist() == list(CONTENT) and graph == {"steps": ["é"]}
+    assert converter.calls == 2
+
+
+def test_a_new_version_or_another_file_is_converted_anew(
+    converter: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_net("toy")
+    first = converted_path("toy")
+    newer = Conversion(("toy/toy.bin",), "toy_reader:convert", 2)
+    monkeypatch.setitem(CONVERSIONS, "toy", newer)
+    load_net("toy")
+    assert converter.calls == 2 and first.exists() and converted_path("toy") != first
+    other = Member("inside/toy.bin", "0" * 64, len(CONTENT))
+    monkeypatch.setitem(PACKAGES["toy"].members, "toy.bin", other)
+    assert converted_path("toy") not in (first, *first.parent.iterdir())
+
+
+def test_a_converter_that_fails_leaves_nothing(converter: types.ModuleType) -> None:
+    def convert(paths: Sequence[Path]) -> None:
+        raise AssetError("toy.bin: not a toy")
+
+    converter.convert = convert
+    with pytest.raises(AssetError, match="not a toy"):
+        load_net("toy")
+    assert not converted_path("toy").exists()
+
+
+def test_an_unknown_net_is_named(converter: types.ModuleType) -> None:
+    with pytest.raises(UnknownNameError, match="outside net 'tow'. Did you mean 'toy'?"):
+        load_net("tow")
+
+
+def test_every_net_of_the_table_has_pinned_files_and_a_converter() -> None:
+    for name, conversion in CONVERSIONS.items():
+        module, _, function = conversion.converter.partition(":")
+        assert callable(getattr(importlib.import_module(module), function)), name
+        assert all(assets.asset_sha256(source) for source in conversion.sources)
+
+
+def test_readers_of_foreign_formats_are_imported_to_convert_only() -> None:
+    code = "import sys, json, facenb.assets.converted as c; print(json.dumps(list(sys.modules)))"
+    loaded = json.loads(subprocess.check_output([sys.executable, "-c", code], text=True))
+    readers = {conversion.converter.partition(":")[0] for conversion in CONVERSIONS.values()}
+    assert not set(loaded) & (readers | {"h5py", "onnx"})
