@@ -15,6 +15,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ import pytest
 from facenb import assets
 from facenb.assets import __main__ as command_line
 from facenb.assets import sources
+from facenb.assets.converters import CONVERSIONS
 from facenb.assets.pins import PACKAGES, Member, Package
+from facenb.assets.together import fetch_all
 from facenb.errors import AssetError, UnknownNameError
 from facenb.files import atomic_path, atomic_write, sha256_file
 
@@ -73,8 +76,9 @@ def toy(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "toy.whl").write_bytes(content)
     monkeypatch.setenv("FACENB_ASSETS_FROM", str(tmp_path / "mirror"))
-    for name in list(PACKAGES):
-        monkeypatch.delitem(PACKAGES, name)
+    for table in (PACKAGES, CONVERSIONS):
+        for name in list(table):
+            monkeypatch.delitem(table, name)
     monkeypatch.setitem(PACKAGES, "toy", package)
     return package
 
@@ -380,6 +384,53 @@ def test_the_command_line_fetches_from_a_named_source(
     assert "Did you mean 'toy'?" in capsys.readouterr().err
     assert command_line.main(["fetch", "toy", "--from", str(tmp_path / "mirror" / "toy.whl")]) == 0
     assert cached(cache) == CONTENT
+
+
+def several(toy: Package, mirror: Path) -> list[Package]:
+    """Five packages of the toy's content, whose archives differ in size."""
+    packages = []
+    for i in range(5):
+        content = zipped() + bytes(i)
+        (mirror / f"toy{i}.whl").write_bytes(content)
+        packages.append(
+            replace(
+                toy,
+                name=f"toy{i}",
+                archive=f"toy{i}.whl",
+                size=len(content),
+                sha256=sha256(content),
+            )
+        )
+    return packages
+
+
+def test_several_packages_are_fetched_at_once_under_one_bar(
+    toy: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages = several(toy, tmp_path / "mirror")
+    assets.fetch(packages[3])
+    capsys.readouterr()
+    heard: list[str] = []
+    fetch_all(packages, None, lambda package: heard.append(package.name))
+    assert heard[0] == "toy3" and sorted(heard) == [f"toy{i}" for i in range(5)]
+    for package in packages:
+        folder = assets.package_folder(package)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENT
+    out = capsys.readouterr().err
+    assert "fetched" in out and "unpacking" not in out
+
+
+def test_one_of_several_that_cannot_be_had_is_the_error(toy: Package, tmp_path: Path) -> None:
+    packages = several(toy, tmp_path / "mirror")
+    (tmp_path / "mirror" / "toy4.whl").unlink()  # the largest, and so the first
+    heard: list[Package] = []
+    with pytest.raises(AssetError, match=r"toy4.*no file"):
+        fetch_all(packages, None, heard.append)
+    assert packages[4] not in heard
+    assert all(assets.package_folder(package).exists() for package in heard)
+    (tmp_path / "mirror" / "toy4.whl").write_bytes(zipped() + bytes(4))
+    fetch_all(packages, None, heard.append)
+    assert {package.name for package in heard} == {package.name for package in packages}
 
 
 def test_the_pins_are_well_formed() -> None:

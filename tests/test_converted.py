@@ -1,4 +1,4 @@
-"""Outside nets in the cache: converted once, whole or not at all, without their files afterwards."""
+"""Outside nets in the cache: converted once, whole or not at all; then without their files."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from facenb import assets
+from facenb.assets import __main__ as command_line
 from facenb.assets.converted import converted_path, load_net
 from facenb.assets.converters import CONVERSIONS, Conversion
 from facenb.assets.pins import PACKAGES, Member, Package
@@ -123,6 +124,18 @@ def test_a_new_version_or_another_file_is_converted_anew(
     assert converted_path("toy") not in (first, *first.parent.iterdir())
 
 
+def test_the_command_line_converts_what_it_fetches(
+    converter: types.ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line.main([]) == 0
+    assert "not yet" in capsys.readouterr().out
+    assert command_line.main(["fetch"]) == 0
+    assert "toy: converted" in capsys.readouterr().out
+    assert converter.calls == 1 and converted_path("toy").exists()
+    assert command_line.main(["fetch", "toy"]) == command_line.main([]) == 0
+    assert "not yet" not in capsys.readouterr().out and converter.calls == 1
+
+
 def test_a_converter_that_fails_leaves_nothing(converter: types.ModuleType) -> None:
     def convert(paths: Sequence[Path]) -> None:
         raise AssetError("toy.bin: not a toy")
@@ -134,7 +147,7 @@ def test_a_converter_that_fails_leaves_nothing(converter: types.ModuleType) -> N
 
 
 def test_an_unknown_net_is_named(converter: types.ModuleType) -> None:
-    with pytest.raises(UnknownNameError, match="outside net 'tow'. Did you mean 'toy'?"):
+    with pytest.raises(UnknownNameError, match=r"outside net 'tow'\. Did you mean 'toy'\?"):
         load_net("tow")
 
 

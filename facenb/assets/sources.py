@@ -17,9 +17,8 @@ from email.message import Message
 from importlib.util import find_spec
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from facenb.assets.pins import Package
+from facenb.assets.progress import bar
 from facenb.errors import AssetError
 
 CHUNK = 1 << 18
@@ -131,10 +130,10 @@ def _run_watched(command: list[str], log: Path, label: str) -> int:
             command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=log.parent
         )
         try:
-            with tqdm(desc=label, bar_format="{desc} ({elapsed})", mininterval=1) as bar:
+            with bar(desc=label, bar_format="{desc} ({elapsed})", mininterval=1) as progress:
                 while process.poll() is None:
                     time.sleep(0.1)
-                    bar.update()
+                    progress.update()
         finally:
             if process.poll() is None:
                 process.kill()
@@ -179,17 +178,17 @@ def download(url: str, part: Path, title: str, advice: str, size: int | None = N
             total = None if length is None else have + int(length)
             with (
                 part.open("ab" if have else "wb") as stream,
-                tqdm(
+                bar(
                     desc=f"{title}: downloading",
                     total=total,
                     initial=have,
                     unit="B",
                     unit_scale=True,
-                ) as bar,
+                ) as progress,
             ):
                 while chunk := answer.read(CHUNK):
                     stream.write(chunk)
-                    bar.update(len(chunk))
+                    progress.update(len(chunk))
     except urllib.error.HTTPError as error:
         if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
             return part  # an earlier attempt was killed after the last byte
