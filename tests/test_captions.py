@@ -217,7 +217,7 @@ def test_other_weights_are_refused(monkeypatch, tmp_path):
 
 @installed
 def test_captions_are_a_condition(encoder, tmp_path, monkeypatch):
-    generator, scorers = load_generator(), load_scorers(["smile", "brightness"])
+    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers(["smile", "brightness"])
     monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
     codes = generator.sample(6, seed=2)
     images = generator.synthesize(codes)

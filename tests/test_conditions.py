@@ -14,7 +14,7 @@ from facenb.scorers import load_scorers
 
 @pytest.fixture(scope="module")
 def generator():
-    return load_generator()
+    return load_generator("digiface-dcgan-64")
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def test_a_grid_shows_each_picture_in_its_place():
 
 
 def test_a_strip_has_the_unedited_face_at_zero():
-    generator = load_generator()
+    generator = load_generator("digiface-dcgan-64")
     z = generator.sample(2, seed=0)
     editor = LinearEditor("first", torch.eye(100)[0])
     images = strip_images(generator, editor, z, [-3.0, 0.0, 3.0])

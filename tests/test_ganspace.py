@@ -188,7 +188,7 @@ def test_known_linear_map_from_tensors():
 
 
 def test_latents_of_z_are_degenerate_and_w_is_analysed_itself():
-    z = load_generator().sample(20_000).values
+    z = load_generator("digiface-dcgan-64").sample(20_000).values
     spread = GANSpace(100).fit(z).variance_
     assert 0.8 < spread[-1] < spread[0] < 1.2  # nothing but the noise of sampling
     model = GANSpace(3, space="w", n=5000).fit(Toy())
@@ -221,14 +221,14 @@ def test_hooks_are_removed_and_what_follows_the_layer_is_not_run():
 
 
 def test_activations_are_those_before_the_rectifier():
-    generator = load_generator()
+    generator = load_generator("digiface-dcgan-64")
     seen = activations_of(generator, "conv1", generator.sample(8))
     assert seen.shape == (8, 512 * 4 * 4) and seen.min() < 0
     assert not seen.requires_grad
 
 
 def test_the_first_layer_of_the_dcgan_gives_sefa():
-    model, closed = GANSpace(4, n=2000).fit(load_generator()), SeFa(4).fit(load_generator())
+    model, closed = GANSpace(4, n=2000).fit(load_generator("digiface-dcgan-64")), SeFa(4).fit(load_generator("digiface-dcgan-64"))
     assert (aligned(model.directions_, closed.directions_) > 0.9).all()
     assert (model.variance_ratio_ - closed.share_).abs().max() < 0.02
 
@@ -302,7 +302,7 @@ def test_a_layer_beyond_memory_is_refused_before_any_work(monkeypatch):
 
 def test_a_score_gets_the_component_that_it_follows_and_its_sign(tmp_path, monkeypatch):
     monkeypatch.setattr("facenb.cache.cache_dir", lambda: tmp_path)
-    generator = load_generator()
+    generator = load_generator("digiface-dcgan-64")
     model = GANSpace(components=5, n=64, seed=3).fit(generator)
     codes, chosen = generator.sample(400, seed=1), model.directions_[[4, 1]]
     scores = (codes.values.double() @ chosen.T * torch.tensor([1.0, -2.0])).float()

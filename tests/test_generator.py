@@ -34,7 +34,7 @@ def test_same_gradient_as_the_plain_network(generator):
 
 def test_bfloat16_changes_the_picture_by_less_than_rounding_it(generator):
     z = generator.sample(32, seed=5)
-    found = load_generator(dtype=torch.bfloat16).synthesize(z)
+    found = load_generator("digiface-dcgan-64", dtype=torch.bfloat16).synthesize(z)
     assert found.dtype == torch.float32
     error = (found - generator.synthesize(z)).square().mean()
     assert 10 * torch.log10(4 / error) > 53  # dB; rounding to 8 bits alone gives 59

@@ -76,7 +76,7 @@ def test_units_do_not_matter():
 
 
 def test_on_the_generator_it_finds_brightness():
-    generator, scorers = load_generator(), load_scorers(["brightness", "warmth"])
+    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers(["brightness", "warmth"])
     latents = generator.sample(6, seed=3)
 
     def look(z: torch.Tensor) -> torch.Tensor:

@@ -226,7 +226,7 @@ def test_bad_input_names_expected_and_given():
 @pytest.fixture(scope="module")
 def light():
     """Generator, scorer, codes, scores: brightness and warmth need no network."""
-    generator, scorers = facenb.load_generator(), facenb.load_scorers(["brightness", "warmth"])
+    generator, scorers = facenb.load_generator("digiface-dcgan-64"), facenb.load_scorers(["brightness", "warmth"])
     latents = generator.sample(1500, seed=0)
     return generator, scorers, latents, score(generator, scorers, latents)
 
@@ -300,7 +300,7 @@ def test_the_shipped_transformers_turn_glasses_on():
     transformers = load_transformers()
     assert transformers.provenance["generator"] == "digiface-dcgan-64"
     assert len(transformers) == 10 and set(transformers.names) >= {"smile", "glasses", "age"}
-    generator, scorers = facenb.load_generator(), facenb.load_scorers(["glasses"])
+    generator, scorers = facenb.load_generator("digiface-dcgan-64"), facenb.load_scorers(["glasses"])
     fresh = generator.sample(24, seed=11)
     before, after = (
         score(generator, scorers, codes)

@@ -360,7 +360,7 @@ def test_on_the_embedded_generator_an_image_is_an_output():
     from facenb import load_generator
     from facenb.latents import Latents
 
-    generator = load_generator()
+    generator = load_generator("digiface-dcgan-64")
     directions = torch.linalg.qr(normal(100, 4).float())[0].requires_grad_()
     codes = generator.sample(2, seed=0).values
 

@@ -38,7 +38,7 @@ def test_another_generator_is_introduced_and_remarked_on(shown: list[str]):
 
 
 def test_of_the_embedded_generator_nothing_is_said(shown: list[str]):
-    remark = Remarks(load_generator())
+    remark = Remarks(load_generator("digiface-dcgan-64"))
     remark("nothing ships for it.")
     assert remark.embedded and not shown
 

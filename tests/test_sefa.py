@@ -61,7 +61,7 @@ def test_normalising_gives_every_output_the_same_say():
 
 
 def test_the_top_direction_changes_the_first_layer_most():
-    generator = load_generator()
+    generator = load_generator("digiface-dcgan-64")
     model = SeFa(100).fit(generator)
     z = generator.sample(1)
     base = activations_of(generator, "conv1", z)
@@ -78,7 +78,7 @@ def test_the_top_direction_changes_the_first_layer_most():
 
 
 def test_folded_batch_normalisation_rescales_outputs_and_normalising_undoes_it():
-    folded, raw = load_generator(), plain_dcgan()[0].weight.flatten(1).T
+    folded, raw = load_generator("digiface-dcgan-64"), plain_dcgan()[0].weight.flatten(1).T
     assert first_weights(folded)["conv1"].shape == raw.shape == (512 * 4 * 4, 100)
     ours, theirs = (SeFa(5, normalise=True).fit(source).directions_ for source in (folded, raw))
     assert (ours - theirs).abs().max() < 1e-5
@@ -87,7 +87,7 @@ def test_folded_batch_normalisation_rescales_outputs_and_normalising_undoes_it()
 
 
 def test_directions_carry_their_provenance(tmp_path):
-    model = SeFa(3).fit(load_generator())
+    model = SeFa(3).fit(load_generator("digiface-dcgan-64"))
     directions = model.directions(profile="smoke")
     assert directions.names == ("SeFa1", "SeFa2", "SeFa3") and directions.space == "z"
     directions.save(tmp_path / "sefa.safetensors")

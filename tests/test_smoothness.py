@@ -90,4 +90,4 @@ def test_bad_requests_are_named():
     with pytest.raises(ValueError, match="space 'z' or 'w', given 3 and 'w\\+'"):
         perceptual_path_lengths(Linear(), flat, 3, "w+")
     with pytest.raises(SpaceError, match="digiface-dcgan-64"):
-        perceptual_path_lengths(load_generator(), flat, 3, "w")
+        perceptual_path_lengths(load_generator("digiface-dcgan-64"), flat, 3, "w")

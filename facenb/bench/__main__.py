@@ -39,7 +39,7 @@ _DCGAN_FLOP = 32 * (100 * 512 + 16 * 512 * 256 + 64 * 256 * 128 + 256 * 128 * 64
 
 def bench_generator() -> dict[str, str]:
     """Batch 64 through the plain module and through ours, in float32 and in bfloat16."""
-    generator, plain = load_generator(), plain_dcgan()
+    generator, plain = load_generator("digiface-dcgan-64"), plain_dcgan()
     half = load_generator(dtype=torch.bfloat16)
     z = generator.sample(64)
     codes = z.values.view(64, 100, 1, 1)
@@ -64,7 +64,7 @@ def bench_generator() -> dict[str, str]:
 
 def bench_scorers() -> dict[str, str]:
     """The whole suite and each of its nets at batch 32, and drawing and scoring on every core."""
-    generator, suite = load_generator(), load_scorers()
+    generator, suite = load_generator("digiface-dcgan-64"), load_scorers()
     codes = generator.sample(128)
     with torch.inference_mode():
         images = generator.synthesize(codes[:32])
@@ -85,7 +85,7 @@ def bench_scorers() -> dict[str, str]:
 
 def bench_sweep() -> dict[str, str]:
     """A disentanglement curve with its interval: 500 faces, 6 strengths, all scores, no cache."""
-    generator, scorers = load_generator(), load_scorers()
+    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers()
     editor = load_directions("interfacegan")["glasses"]
     faces = generator.sample(SWEPT, seed=1)
     start = time.perf_counter()
@@ -101,7 +101,7 @@ def bench_sweep() -> dict[str, str]:
 def bench_explorer() -> dict[str, str]:
     """A slider's new position to the new picture, in the kernel: 95th percentiles."""
     editors = load_directions("interfacegan").editors()
-    found = explorer_bench.measure(load_generator(), editors, load_scorers())
+    found = explorer_bench.measure(load_generator("digiface-dcgan-64"), editors, load_scorers())
     return {f"slider to {what}": f"{ms:.0f} ms (p95)" for what, ms in found.items()}
 
 
@@ -126,7 +126,7 @@ def bench_sampling() -> dict[str, str]:
 def sample_and_report() -> None:
     """Sample, then print this process's peak memory in GiB and the seconds it took."""
     start = time.perf_counter()
-    sample_scored(load_generator(), load_scorers(), SAMPLED, seed=1)
+    sample_scored(load_generator("digiface-dcgan-64"), load_scorers(), SAMPLED, seed=1)
     print(peak_mebibytes() / 1024, time.perf_counter() - start)
 
 

@@ -85,7 +85,7 @@ def bench_discovery(rounds: int = 25) -> dict[str, str]:
     rows = {}
     for label, (name, width) in KINDS.items():
         config = load_config("SDD", reconstructor=name, reconstructor_width=width)
-        training, common = Timed(config, load_generator()), common_step(config)
+        training, common = Timed(config, load_generator("digiface-dcgan-64")), common_step(config)
         steps, commons = [], []
         for turn in range(rounds + 2):
             parts = training.seconds()
@@ -111,7 +111,7 @@ def common_step(config: Config) -> Callable[[], None]:
     frozen, a graph through both images, default memory layout, Adam's plain loop."""
     from facenb.bench import plain_dcgan  # here, since facenb.bench imports this module
 
-    plain, generator, task = plain_dcgan(), load_generator(), config.task()
+    plain, generator, task = plain_dcgan(), load_generator("digiface-dcgan-64"), config.task()
     matrix = DirectionMatrix(generator.latent_dim, config.count)
     reconstructor = make_reconstructor(
         config.reconstructor, config.count, config.reconstructor_width

@@ -28,7 +28,7 @@ def bench_streaming_pca() -> dict[str, str]:
     """All components of the DCGAN's z, and 80 of codes as wide as a StyleGAN's w."""
     rows = {}
     for label, codes, k in (
-        ("z of 100", load_generator().sample(CODES).values, 100),
+        ("z of 100", load_generator("digiface-dcgan-64").sample(CODES).values, 100),
         ("w-like of 512, 80 strong", _codes(512, strong=COMPONENTS), COMPONENTS),
         ("w-like of 512, slow fall", _codes(512, strong=0), COMPONENTS),
     ):

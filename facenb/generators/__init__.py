@@ -8,27 +8,27 @@ from urllib.parse import urlsplit
 
 import torch
 
-from facenb.assets import asset_path, asset_sha256
 from facenb.errors import unknown
 from facenb.files import sha256_file
-from facenb.generators import checkpoints, dcgan
+from facenb.generators import checkpoints, dcgan, mobilestylegan
 from facenb.generators.base import Generator
 from facenb.generators.checkpoints import WeightsError
 from facenb.generators.shipped import SHIPPED, shipped_file
 from facenb.generators.style_based import StyleBased
 from facenb.generators.zoo import ZOO, fetched_file, published_file
 
-__all__ = ["EMBEDDED", "Generator", "WeightsError", "absolute", "label", "load_generator",
-           "record", "weights_file"]  # fmt: skip
+__all__ = ["DEFAULT", "EMBEDDED", "Generator", "WeightsError", "absolute", "label",
+           "load_generator", "record", "weights_file"]  # fmt: skip
 
-EMBEDDED = "digiface-dcgan-64"
-_WEIGHTS = {EMBEDDED: ("digiface-dcgan-64/weights.tar", dcgan.load)}
-_NAMES = (*_WEIGHTS, *SHIPPED, *ZOO)
+DEFAULT = mobilestylegan.NAME
+EMBEDDED = "digiface-dcgan-64"  # the small one, without a W
+_OUTSIDE = {DEFAULT: mobilestylegan.load, EMBEDDED: dcgan.load}  # from files of facenb.assets
+_NAMES = (*_OUTSIDE, *SHIPPED, *ZOO)
 _SUFFIXES = (".pt", ".pth", ".pkl", ".safetensors")
 
 
 def load_generator(
-    name: str | os.PathLike[str] = EMBEDDED,
+    name: str | os.PathLike[str] = DEFAULT,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Generator:
@@ -49,9 +49,8 @@ def load_generator(
         AssetError: the weights are not cached and cannot be fetched, or are not the pinned file.
         WeightsError: the file is damaged, of another network, or asks for code to run.
     """
-    if name in _WEIGHTS:
-        asset, load = _WEIGHTS[name]
-        generator = load(asset_path(asset), name, asset_sha256(asset))
+    if name in _OUTSIDE:
+        generator = _OUTSIDE[name]()
     else:
         generator = checkpoints.load(weights_file(name), name if name in _NAMES else None)
     if dtype != torch.float32:  # other pictures, so other entries in every cache
@@ -83,7 +82,7 @@ def absolute(name: str) -> str:
     Raises as `weights_file` for a file that is not there, and for a name that is not known or has
     no weights yet; nothing is fetched.
     """
-    if name in _WEIGHTS or name in ZOO or "://" in name:
+    if name in _OUTSIDE or name in ZOO or "://" in name:
         return name
     path = weights_file(name)
     return name if name in SHIPPED else str(path.absolute())

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from facenb.errors import AssetError, FacenbError
-from facenb.generators import EMBEDDED, weights_file
+from facenb.generators import DEFAULT, EMBEDDED, weights_file
 from facenb.generators.checkpoints import describe
 from facenb.generators.shipped import SHIPPED, shipped_file
 from facenb.generators.zoo import ZOO, folder
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _list() -> None:
-    print(f"{EMBEDDED}  (embedded: a DCGAN, 64 × 64; all notebooks are written for it)")
+    print(f"{DEFAULT}  (the default: FFHQ, 1024 × 1024, with StyleGAN2's W)")
+    print(f"{EMBEDDED}  (a DCGAN, 64 × 64, with a Z and no W)")
     for name, command in SHIPPED.items():
         try:
             shipped_file(name)

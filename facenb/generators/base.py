@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -39,8 +42,7 @@ class Generator(nn.Module):
         if n < 1:
             raise ValueError(f"sample: expected n ≥ 1, given {n}.")
         rows = -(-n // _ROWS) * _ROWS
-        random = torch.Generator().manual_seed(seed)
-        z = torch.randn(rows, self.latent_dim, generator=random)[:n]
+        z = _normals(rows, self.latent_dim, seed)[:n]
         return self.map(Latents(z.to(self.device), "z"), space)
 
     def map(self, latents: Latents, space: str) -> Latents:
@@ -50,14 +52,28 @@ class Generator(nn.Module):
             return latents
         return self._map(latents, space)
 
-    def synthesize(self, latents: Latents) -> Tensor:
-        """Images (N, 3, R, R) in [−1, 1].
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sides in pixels that `synthesize` can give, in increasing order."""
+        return (self.resolution,)
+
+    def synthesize(self, latents: Latents, size: int | None = None) -> Tensor:
+        """Images (N, 3, size, size) in [−1, 1].
+
+        Args:
+            size: one of `sizes`, by default the largest, which is `resolution`.
 
         Raises:
             TypeError: not a `Latents`.
             SpaceError: a space that this generator does not have.
-            ValueError: codes of another dimension.
+            ValueError: latents of another dimension, or a size that is not among `sizes`.
         """
+        size = self.resolution if size is None else size
+        if size not in self.sizes:
+            raise ValueError(
+                f"{self.name}: expected a size among {', '.join(map(str, self.sizes))}, "
+                f"given {size!r}."
+            )
         if not isinstance(latents, Latents):
             raise TypeError(
                 f"{self.name}: expected facenb.Latents, given {type(latents).__name__}. "
@@ -69,7 +85,9 @@ class Generator(nn.Module):
                 f"{self.name}: expected latents of dimension {self.dim(latents.space)}, "
                 f"given shape {tuple(latents.values.shape)}."
             )
-        return self._synthesize(latents)
+        if size == self.resolution:
+            return self._synthesize(latents)
+        return self._synthesize_at(latents, size)
 
     def layers(self) -> dict[str, nn.Module]:
         """The named layers, first to last, for hooks and for weights in closed form (SeFa)."""
@@ -109,3 +127,20 @@ class Generator(nn.Module):
 
     def _synthesize(self, latents: Latents) -> Tensor:
         raise NotImplementedError
+
+    def _synthesize_at(self, latents: Latents, size: int) -> Tensor:
+        """Of a generator with several sizes: images of a side below `resolution`."""
+        raise NotImplementedError
+
+
+def _normals(rows: int, columns: int, seed: int) -> Tensor:
+    """(rows, columns) draws of N(0, 1); every seed from 0 to 2⁶³ − 1 has its own.
+
+    torch's CPU generator looks at the lowest 32 bits of a seed alone.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed: expected a whole number from 0 to 2**63 - 1, given {seed!r}.")
+    if seed < 2**32:
+        return torch.randn(rows, columns, generator=torch.Generator().manual_seed(int(seed)))
+    draws = np.random.default_rng(int(seed)).standard_normal((rows, columns), dtype=np.float32)
+    return torch.from_numpy(draws)

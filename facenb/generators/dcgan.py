@@ -7,15 +7,17 @@ the PyPI package gan-face-generate 1.1.1 (MIT); the network is five transposed c
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facenb.assets import asset_path, asset_sha256
 from facenb.errors import FacenbError
 from facenb.generators.base import Generator
 from facenb.latents import Latents
+
+_ASSET = "digiface-dcgan-64/weights.tar"
 
 # One row a layer, as in the published network:
 #    name      in   out  stride padding        output
@@ -114,8 +116,12 @@ def _fold_batch_norm(weight: Tensor, state: dict[str, Tensor], norm: str) -> tup
     return weight * scale.view(1, -1, 1, 1), state[f"{norm}.bias"] - mean * scale
 
 
-def load(path: Path, name: str, fingerprint: str) -> DCGAN:
-    """The DCGAN in a torch checkpoint with a `netG_state_dict`; nothing in it is executed."""
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+def load() -> DCGAN:
+    """The DCGAN of the pinned file, a torch checkpoint; nothing in it is executed.
+
+    Raises:
+        AssetError: the file is not cached and cannot be fetched.
+    """
+    checkpoint = torch.load(asset_path(_ASSET), map_location="cpu", weights_only=True)
     state = {k.removeprefix("module."): v for k, v in checkpoint["netG_state_dict"].items()}
-    return DCGAN(state, name, fingerprint)
+    return DCGAN(state, _ASSET.partition("/")[0], asset_sha256(_ASSET))

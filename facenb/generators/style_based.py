@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import string
+import re
 from collections.abc import Sequence
 from typing import Self
 
@@ -35,6 +35,7 @@ class StyleBased(Generator):
     """
 
     spaces = ("z", "w", "w+")
+    _other_layers = ""  # what to do with codes of another number of layers
 
     def __init__(
         self, network: nn.Module, w_names: Sequence[str], name: str, fingerprint: str
@@ -68,7 +69,7 @@ class StyleBased(Generator):
         other = copy.copy(self)
         other._modules = dict(self._modules)  # shares the network, not what names it
         if truncation is not None:
-            other.truncation = float(truncation)
+            other.truncation = check_psi(truncation)
         if noise is not None:
             other.noise = noise
             other._noise = self._draw(noise)
@@ -94,6 +95,7 @@ class StyleBased(Generator):
                 f"{self.name}: expected latents in space 'w' or 'w+' to truncate, given 'z'. "
                 "Map them first: generator.map(latents, 'w')."
             )
+        psi = check_psi(psi)
         values, mean = latents.values, self.network.w_avg
         truncated = torch.lerp(mean.to(values), values, psi)
         if layers is None:
@@ -107,7 +109,7 @@ class StyleBased(Generator):
 
         (4, 8) is (0, 3): conv4, up8, conv8.
         """
-        sides = [int(name.lstrip(string.ascii_letters)) for name in self.w_names]
+        sides = [int(re.search(r"\d+", name)[0]) for name in self.w_names]
         if first not in sides or last not in sides or first > last:
             raise ValueError(
                 f"{self.name}: expected sides among {sorted(set(sides))}, the first not above the "
@@ -147,15 +149,19 @@ class StyleBased(Generator):
         return super()._map(latents, space)
 
     def _synthesize(self, latents: Latents) -> Tensor:
+        return self.network.synthesize(self._codes(latents), self._noise_maps()).clamp(-1, 1)
+
+    def _codes(self, latents: Latents) -> Tensor:
+        """What `network.synthesize` takes: w (N, w) or w+ (N, L, w)."""
         if latents.space == "w+" and latents.values.shape[1] != self.w_layers:
             raise ValueError(
                 f"{self.name}: expected {self.w_layers} layers in space 'w+', "
-                f"given shape {tuple(latents.values.shape)}."
+                f"given shape {tuple(latents.values.shape)}.{self._other_layers}"
             )
-        if latents.space == "z":
-            latents = self.map(latents, "w")
-        noise = self._noise and [n if n is None else n.to(self.device) for n in self._noise]
-        return self.network.synthesize(latents.values, noise).clamp(-1, 1)
+        return self.map(latents, "w").values if latents.space == "z" else latents.values
+
+    def _noise_maps(self) -> list[Tensor | None] | None:
+        return self._noise and [n if n is None else n.to(self.device) for n in self._noise]
 
     def _draw(self, noise: int | str) -> list[Tensor | None] | None:
         """What `synthesize` takes for that setting."""
@@ -167,4 +173,15 @@ class StyleBased(Generator):
         if isinstance(noise, bool) or not isinstance(noise, int):
             raise ValueError(f"noise: expected 'stored', 'none' or a seed, given {noise!r}.")
         random = torch.Generator().manual_seed(noise)
-        return [torch.randn(n.shape, generator=random).to(n) for n in stored]
+        drawn = [torch.randn(n.shape, generator=random).to(n) for n in stored]
+        return [d * s for d, s in zip(drawn, self.network.noise_scales(), strict=True)]
+
+
+def check_psi(psi: float) -> float:
+    """ψ, when it makes sense: from −2, the opposite face, to 2. ValueError otherwise."""
+    if not -2 <= psi <= 2:
+        raise ValueError(
+            f"truncation ψ: expected a number from -2 to 2 (0 the mean face, 1 no truncation), "
+            f"given {psi!r}."
+        )
+    return float(psi)

@@ -116,6 +116,10 @@ class StyleGANNetwork(nn.Module):
         """The fixed noise of every layer, (1, 1, S, S)."""
         return [conv.noise[None, None] for conv in self.convs]
 
+    def noise_scales(self) -> list[float]:
+        """The standard deviation that drawn noise must have, for every layer."""
+        return [1.0] * len(self.convs)
+
     def freeze(self, precision: torch.dtype = torch.float32) -> StyleGANNetwork:
         """No gradients for parameters; convolutions in `precision`."""
         self.precision = precision

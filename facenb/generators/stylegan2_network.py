@@ -244,6 +244,10 @@ class StyleGAN2Network(nn.Module):
         """The fixed noise of every layer, (1, 1, S, S)."""
         return [conv.noise[None, None] for conv in self.convs]
 
+    def noise_scales(self) -> list[float]:
+        """The standard deviation that drawn noise must have, for every layer."""
+        return [1.0] * len(self.convs)
+
     def _bounded(self, x: Tensor) -> Tensor:
         clamp = self.layout.clamp
         return x if clamp is None else x.clamp(-clamp, clamp)

