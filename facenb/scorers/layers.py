@@ -6,6 +6,8 @@ prefer it; weights arrive in TensorFlow's order and are turned once, at load.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,7 +31,7 @@ class Conv(nn.Module):
         bias: (out,) or none.
         stride: the same along both axes.
         padding: "same" or "valid", as TensorFlow means them.
-        activation: none, "relu", "relu6" or "prelu" (then `slope` is (out,)).
+        activation: none, "relu", "relu6", "hardswish" or "prelu" (then `slope` is (out,)).
         depthwise: one filter per channel.
     """
 
@@ -68,21 +70,27 @@ class Conv(nn.Module):
             size = weight.shape[-1]
             rows = same_padding(x.shape[2], size, self.stride)
             columns = same_padding(x.shape[3], size, self.stride)
-            if rows == columns == (0, 1):
-                # a zero before the kernel and one on both sides: the same sums, and the feature
-                # map, far larger than the kernel, need not be copied into a padded one
-                weight, pad = F.pad(weight, (1, 0, 1, 0)), 1
+            if rows == columns and rows[1] == rows[0] + 1:
+                # a zero before the kernel and as many on both sides: the same sums, and the
+                # feature map, far larger than the kernel, need not be copied into a padded one
+                weight, pad = F.pad(weight, (1, 0, 1, 0)), rows[1]
             elif len({*rows, *columns}) == 1:
                 pad = rows[0]
             else:
                 x = F.pad(x, (*columns, *rows))
         x = F.conv2d(x, weight, self.bias, self.stride, pad, groups=self.groups)
-        # in place: nothing but this layer has seen x, and neither gradient needs the old values
-        if self.activation == "relu":
-            return F.relu_(x)
-        if self.activation == "relu6":
-            return F.hardtanh_(x, 0.0, 6.0)
-        return F.prelu(x, self.slope) if self.activation == "prelu" else x
+        return activate_(x, self.activation, self.slope)
+
+
+def activate_(x: Tensor, activation: str | None, slope: Tensor | None = None) -> Tensor:
+    """One of Conv's activations, written over x where its gradient does not need the old values."""
+    if activation == "relu":
+        return F.relu_(x)
+    if activation == "relu6":
+        return F.hardtanh_(x, 0.0, 6.0)
+    if activation == "hardswish":
+        return F.hardswish(x)
+    return F.prelu(x, slope) if activation == "prelu" else x
 
 
 class Prelu(nn.Module):
@@ -111,14 +119,27 @@ class Dense(nn.Module):
 
 
 class Sum(nn.Module):
-    """a + b; `in_place` writes into b, for when b is a fresh result that nothing else reads."""
+    """a + b, then an activation, if it is given one as Conv's are.
+
+    `in_place` writes into b, for when b is a fresh linear result that nothing else reads.
+    """
 
     def __init__(self, in_place: bool) -> None:
         super().__init__()
         self.in_place = in_place
+        self.activation: str | None = None
+        self.register_buffer("slope", None)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return b.add_(a) if self.in_place else a + b
+        total = b.add_(a) if self.in_place else a + b
+        return activate_(total, self.activation, self.slope)
+
+
+class Product(nn.Module):
+    """a · b, where sizes of 1 are stretched."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a * b
 
 
 class ChannelPad(nn.Module):
@@ -144,3 +165,47 @@ class Flatten(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class Rearranged(nn.Module):
+    """(N, C, H, W) → (N, *shape), in TensorFlow's order of axes."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1).reshape(len(x), *self.shape)
+
+
+class Joined(nn.Module):
+    """Tensors (N, A, …), (N, B, …), … → (N, A + B + …, …)."""
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        return torch.cat(parts, 1)
+
+
+class Enlarged(nn.Module):
+    """Bilinear, with half-pixel centres, to (N, C, *size)."""
+
+    def __init__(self, size: Sequence[int]) -> None:
+        super().__init__()
+        self.size = tuple(size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, self.size, mode="bilinear", align_corners=False)
+
+
+class TransposedConv(nn.Module):
+    """Each pixel becomes a patch: a transposed convolution whose stride is its kernel's side.
+
+    `kernel` is (out, h, w, in), as TensorFlow stores it; `bias` is (out,).
+    """
+
+    def __init__(self, kernel: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", kernel.permute(3, 0, 1, 2).contiguous())
+        self.register_buffer("bias", bias.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(x, self.weight, self.bias, stride=self.weight.shape[-1])

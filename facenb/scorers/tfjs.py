@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from facenb.errors import AssetError, unknown
 from facenb.scorers.layers import ChannelPad, Conv, Dense, Flatten, Prelu, SpatialMean, Sum
+from facenb.scorers.steps import Steps
 
 STORED = {"uint8": np.uint8, "float16": np.dtype("<f2"), "float32": np.dtype("<f4"),
           "int32": np.dtype("<i4")}  # fmt: skip
@@ -81,7 +82,7 @@ def read_weights(manifest: Sequence[dict[str, Any]], data: bytes, source: str) -
     return weights
 
 
-class GraphNet(nn.Module):
+class GraphNet(Steps):
     """A tfjs graph model as a frozen torch module, differentiable with respect to its input.
 
     Args:
@@ -105,7 +106,6 @@ class GraphNet(nn.Module):
         outputs: Sequence[str],
         source: str | None = None,
     ) -> None:
-        super().__init__()
         nodes = {node["name"]: node for node in model["modelTopology"]["node"]}
         for name in (*outputs, *([source] if source else [])):
             if name not in nodes:
@@ -119,6 +119,7 @@ class GraphNet(nn.Module):
         # value: a step's result, called by the node that made it; a node that was folded into
         # an earlier step is another name for that step's value
         value: dict[str, str] = {}
+        graph_input = ""
         steps: dict[str, tuple[nn.Module, list[str]]] = {}
         for name in order:
             node, inputs = nodes[name], _inputs(nodes[name])
@@ -130,7 +131,7 @@ class GraphNet(nn.Module):
             before = steps.get(values[0], (None,))[0] if values and uses[inputs[0]] == 1 else None
             value[name] = name
             if node["op"] == "Placeholder":
-                self._input = name
+                graph_input = name
             elif node["op"] == "Identity" or (
                 isinstance(before, Conv) and _fold(node["op"], constants, before)
             ):
@@ -143,22 +144,7 @@ class GraphNet(nn.Module):
             else:
                 steps[name] = _step(node, constants), values
 
-        self.steps = nn.ModuleList(step for step, _ in steps.values())
-        self._outputs = [value[name] for name in outputs]
-        last = {i: name for name, (_, values) in steps.items() for i in values}
-        self._plan = [
-            (values, name, [i for i in set(values) if last[i] == name and i not in self._outputs])
-            for name, (_, values) in steps.items()
-        ]
-        self.eval()
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        values = {self._input: images}
-        for step, (inputs, name, dead) in zip(self.steps, self._plan, strict=True):
-            values[name] = step(*[values[i] for i in inputs])
-            for i in dead:
-                del values[i]
-        return tuple(values[name] for name in self._outputs)
+        super().__init__(steps, graph_input, [value[name] for name in outputs])
 
 
 def _inputs(node: dict[str, Any]) -> list[str]:
