@@ -1,0 +1,209 @@
+"""The outside nets for identity, age and gender, distances: their outputs against the originals'.
+
+The reference comes from tools/make_outside_nets_reference.py. The converters of their files are in
+test_converters.py.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
+
+from facenb.scorers.age_gender import AgeGender
+from facenb.scorers.alignment import ARCFACE, align_faces, similarity
+from facenb.scorers.efficientnet import EfficientNetLite0
+from facenb.scorers.sface import SFace
+from facenb.scorers.vgg import VGGDistance
+
+
+@pytest.fixture(scope="module")
+def reference(repository) -> dict[str, Tensor]:
+    return load_file(repository / "tests" / "fixtures" / "outside_nets_reference.safetensors")
+
+
+def pictures(reference: dict[str, Tensor], size: int) -> Tensor:
+    """The reference's pictures with pixels repeated to `size`, (3, 3, size, size) in 0..255."""
+    index = torch.arange(size) * 32 // size
+    return reference["pictures"][:, index][:, :, index].permute(0, 3, 1, 2).float()
+
+
+def faces(count: int, size: int, seed: int = 0) -> Tensor:
+    """Random smooth pictures in [−1, 1]."""
+    noise = torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return torch.tanh(F.interpolate(noise, (size, size), mode="bicubic"))
+
+
+# ---- parity -------------------------------------------------------------------------------------
+
+
+def test_sface_matches_onnxruntime(reference):
+    with torch.no_grad():
+        found = SFace()(pictures(reference, 112))
+    assert (found - reference["sface"]).abs().max() < 1e-4
+
+
+def test_age_and_gender_match_onnxruntime(reference):
+    net = AgeGender()
+    large, small = pictures(reference, 64), pictures(reference, 32)
+    with torch.no_grad():
+        assert (net.age(large).softmax(1) - reference["age"]).abs().max() < 1e-4
+        assert (net.gender(small).softmax(1) - reference["gender"]).abs().max() < 1e-4
+        age, gender = net.of_faces(large, small)
+    female, male = reference["gender"].T
+    assert torch.allclose(gender, torch.log(male / female), atol=1e-3)
+    years = torch.arange(81.0)
+    years[0] = 0.25
+    assert torch.allclose(age, reference["age"] @ years, atol=1e-2)
+
+
+def test_efficientnet_matches_its_own_package(reference):
+    with torch.no_grad():
+        found = EfficientNetLite0()(pictures(reference, 224) / 127.5 - 1)
+    assert (found - reference["efficientnet"]).abs().max() < 1e-3  # values up to 4
+
+
+def test_vgg_matches_keras(reference):
+    net = VGGDistance()
+    with torch.no_grad():
+        maps = net.maps(pictures(reference, 64)[-1:] / 127.5 - 1)
+    for block, values in enumerate(maps, start=1):
+        flat, expected = values.flatten(), reference[f"vgg/{block}"]
+        index = torch.linspace(0, flat.numel() - 1, 257, dtype=torch.float64).long()
+        assert (flat[index] - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_sface_on_a_face_that_opencv_cut_out(reference):
+    smooth = reference["smooth"].permute(2, 0, 1)[None].float()
+    points = (reference["points/eyes_nose_mouth"] + 0.5) / 96
+    with torch.no_grad():
+        face = align_faces(smooth, points[None])
+        vector = SFace()(face)
+    thin = face[0].permute(1, 2, 0)[::3, ::3]
+    assert (thin - reference["opencv/face"]).abs().max() < 2  # OpenCV rounds to whole levels
+    assert F.cosine_similarity(vector, reference["opencv/vector"][None]) > 0.999
+
+
+def test_faces_for_age_and_gender_are_those_that_dlib_cuts_out(reference):
+    smooth = reference["smooth"].permute(2, 0, 1)[None].float()
+    points = (reference["points/corners_nose"] + 0.5) / 96
+    face = AgeGender().face
+    large, small = (
+        align_faces(smooth, points[None], side, face)[0].permute(1, 2, 0)[::3, ::3]
+        for side in (64, 32)
+    )
+    assert (large - reference["dlib/face64"]).abs().max() < 3
+    # dlib shrinks by an image pyramid, which moves its smaller face by a third of a pixel
+    assert (small - reference["dlib/face32"]).abs().mean() < 5
+
+
+# ---- alignment ----------------------------------------------------------------------------------
+
+
+def test_similarity_is_found_exactly():
+    points = torch.tensor([(0.0, 0.0), (2.0, 0.0), (1.0, 1.0), (0.0, 2.0), (2.0, 2.0)])
+    turn = torch.tensor([[0.0, -3.0], [3.0, 0.0]])  # a quarter turn, three times as large
+    shift = torch.tensor([5.0, -1.0])
+    matrix, found = similarity(points[None], points @ turn.T + shift)
+    assert torch.allclose(matrix[0], turn, atol=1e-5) and torch.allclose(found[0], shift, atol=1e-5)
+
+
+def test_a_picture_that_is_aligned_already_comes_out_as_it_is():
+    images = faces(2, 112)
+    assert torch.allclose(align_faces(images, ARCFACE.expand(2, 5, 2)), images, atol=1e-4)
+
+
+def test_a_picture_three_times_as_large_comes_out_as_its_means():
+    images = torch.rand(1, 3, 336, 336, generator=torch.Generator().manual_seed(0))
+    face = align_faces(images, ARCFACE[None])
+    # each sample lies in the middle of a pixel, nine to a pixel of the result
+    assert torch.allclose(face, F.avg_pool2d(images, 3), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [512, 1024, 3000])
+def test_shrinking_does_not_alias(size):
+    # a chequerboard of single pixels is grey wherever it shrinks
+    board = (torch.arange(size)[:, None] + torch.arange(size)) % 2 * 2.0 - 1
+    points = 0.3 + 0.4 * ARCFACE  # a face that fills four tenths of the picture
+    points = (points - 0.5) @ torch.tensor([[0.96, 0.28], [-0.28, 0.96]]) + 0.5
+    face = align_faces(board.expand(1, 3, size, size), points[None])
+    assert face.abs().max() < 0.15
+
+
+def test_each_image_has_its_own_points():
+    images = faces(1, 64).expand(2, 3, 64, 64)
+    points = torch.stack([0.25 + 0.5 * ARCFACE, 0.3 + 0.5 * ARCFACE])
+    both = align_faces(images, points)
+    for i in range(2):
+        assert torch.allclose(both[i], align_faces(images[i : i + 1], points[i : i + 1])[0])
+
+
+def test_alignment_has_gradients_to_points_and_pixels():
+    images = faces(1, 24).double().requires_grad_()
+    points = (0.2 + 0.6 * ARCFACE[None]).double().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda i, p: align_faces(i, p, 6), (images, points), atol=1e-4, nondet_tol=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        (torch.rand(2, 5, 2), r"expected \(1, 5, 2\)"),
+        (torch.rand(1, 4, 2), r"given \(1, 4, 2\)"),
+        (torch.full((1, 5, 2), 0.5), "those of image 0 coincide"),
+        (torch.full((1, 5, 2), torch.nan), "NaN"),
+    ],
+)
+def test_points_that_no_face_has_are_errors(points, said):
+    with pytest.raises(ValueError, match=said):
+        align_faces(torch.zeros(1, 3, 64, 64), points)
+
+
+# ---- the nets as a user meets them --------------------------------------------------------------
+
+
+def test_batches_are_the_same_as_single_pictures_and_gradients_arrive():
+    images = faces(3, 112)
+    points = (0.1 + 0.8 * ARCFACE).expand(3, 5, 2)
+    corners = (0.1 + 0.8 * AgeGender().face).expand(3, 5, 2)
+    sface, judge, lite, vgg = SFace(), AgeGender(), EfficientNetLite0(), VGGDistance()
+    other = faces(3, 112, seed=1)
+    calls = {
+        "sface": lambda i: sface((align_faces(images[i], points[i]) + 1) * 127.5),
+        "judge": lambda i: torch.stack(judge(images[i], corners[i]), 1),
+        "efficientnet": lambda i: lite(images[i]),
+        "vgg": lambda i: vgg(images[i], other[i]),
+    }
+    images.requires_grad_()
+    for name, call in calls.items():
+        together = call(slice(None))
+        alone = torch.cat([call(slice(i, i + 1)) for i in range(3)])
+        scale = together.detach().abs().max()
+        assert (together - alone).abs().max() < 1e-4 * scale, name
+        (gradient,) = torch.autograd.grad(together.sum(), images)
+        assert torch.isfinite(gradient).all() and (gradient.flatten(1).abs().sum(1) > 0).all(), name
+
+
+@pytest.mark.parametrize("net", [SFace, AgeGender, EfficientNetLite0, VGGDistance])
+def test_nets_are_frozen(net):
+    built = net()
+    assert not built.training and not list(built.parameters())
+    assert not any(value.requires_grad for value in built.buffers())
+
+
+def test_vgg_distance_is_zero_for_equal_pictures_and_symmetric():
+    net, (a, b) = VGGDistance(), (faces(2, 64), faces(2, 64, seed=1))
+    assert net(a, a).abs().max() == 0
+    assert torch.allclose(net(a, b), net(b, a)) and (net(a, b) > 0).all()
+
+
+def test_wrong_sizes_are_errors():
+    with pytest.raises(ValueError, match=r"\(N, 3, 112, 112\)"):
+        SFace()(torch.zeros(1, 3, 96, 96))
+    with pytest.raises(ValueError, match="sides of 32"):
+        VGGDistance()(torch.zeros(1, 3, 16, 64), torch.zeros(1, 3, 16, 64))
+    with pytest.raises(ValueError, match="square"):
+        EfficientNetLite0()(torch.zeros(1, 3, 64, 96))
