@@ -23,6 +23,16 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+def resize(images: Tensor, size: int) -> Tensor:
+    """Bilinear, with half-pixel centres, to (N, 3, size, size); averaging when it shrinks.
+
+    tfjs resizes without half-pixel centres, which shifts a 64-pixel image by up to a pixel; the
+    nets see nothing of the sort in training, so this is not reproduced.
+    """
+    images = F.interpolate(images, (size, size), mode="bilinear", antialias=images.shape[-1] > size)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
 class Conv(nn.Module):
     """A convolution with bias and activation; frozen.
 

@@ -19,19 +19,10 @@ from torch import Tensor, nn
 
 from facenb.assets import asset_path
 from facenb.scorers.faceapi import EXPRESSIONS, DenseNet, load_weights
+from facenb.scorers.layers import resize
 from facenb.scorers.tfjs import GraphNet, read_weights
 
 PROBES_PATH = Path(__file__).resolve().parent.parent / "data" / "probes.safetensors"
-
-
-def resize(images: Tensor, size: int) -> Tensor:
-    """Bilinear, with half-pixel centres, to (N, 3, size, size); averaging when it shrinks.
-
-    tfjs resizes without half-pixel centres, which shifts a 64-pixel image by up to a pixel; the
-    nets see nothing of the sort in training, so this is not reproduced.
-    """
-    images = F.interpolate(images, (size, size), mode="bilinear", antialias=images.shape[-1] > size)
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def check_square(images: Tensor) -> None:
