@@ -6,7 +6,7 @@ PROFILE := laptop
 NOTEBOOK :=
 SEED := 0
 DEVICE := cpu
-GENERATOR := digiface-dcgan-64
+GENERATOR :=
 
 # Threads that wait by spinning slow each other down several times where anything else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -38,7 +38,7 @@ help:
 	@echo '  NOTEBOOK=$(NOTEBOOK)           which notebooks, such as NOTEBOOK=02 or NOTEBOOK="00 02"; all if empty'
 	@echo '  SEED=$(SEED)'
 	@echo '  DEVICE=$(DEVICE)          cpu | cuda | mps'
-	@echo '  GENERATOR=$(GENERATOR)     or another name, or a file of weights: figures go to build/ then'
+	@echo '  GENERATOR=$(GENERATOR)           a name or a file of weights, in place of each notebook'"'"'s own; figures go to build/ then'
 	@echo '  PYTHON=$(PYTHON)      the interpreter, 3.11 or newer, that $(VENV) is made with'
 
 # The stamp is renewed when the pins change: pip then brings the environment to the new versions.
@@ -63,7 +63,7 @@ assets: $(STAMP)
 	@$(PY) -m facenb.assets fetch
 
 figures: setup
-	$(PY) -m facenb.run $(NOTEBOOK) --profile $(PROFILE) --seed $(SEED) --device $(DEVICE) --generator '$(GENERATOR)'
+	$(PY) -m facenb.run $(NOTEBOOK) --profile $(PROFILE) --seed $(SEED) --device $(DEVICE) $(if $(GENERATOR),--generator '$(GENERATOR)')
 
 test: setup
 	$(PY) -m pytest

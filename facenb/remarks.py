@@ -1,8 +1,8 @@
-"""What a notebook says where its generator is not the embedded one, for which its text is written.
+"""What a notebook says where its generator is not the one for which its text is written.
 
 remark = Remarks(G)
-remark("no directions ship for it: they are learned here.")   # of the embedded one: nothing
-if remark.embedded:
+remark("no directions ship for it: they are learned here.")   # of its own generator: nothing
+if remark.own:
     assert accuracy > 0.9
 """
 
@@ -12,28 +12,28 @@ import torch
 from IPython.display import Markdown, display
 
 from facenb.errors import FacenbError
-from facenb.generators import EMBEDDED, Generator
+from facenb.generators import DEFAULT, Generator
 
 _ALIKE = 1e-4  # pictures in [−1, 1] that differ by less everywhere show one thing
 
 
 class Remarks:
-    """Called with a sentence, shows it as a block quote; of the embedded generator it is silent.
+    """Called with a sentence, shows it as a block quote; silent on the notebook's own generator.
 
     Args:
-        written_for: the embedded generator that the notebook's text is about.
+        written_for: the generator that the notebook's text is about.
 
     Attributes:
-        embedded: whether it is.
+        own: whether it is.
         styles: whether it has W, whose codes drive the style of every layer.
 
     Raises:
         FacenbError: all codes give the same picture, so that there is nothing to learn or to edit.
     """
 
-    def __init__(self, generator: Generator, written_for: str = EMBEDDED) -> None:
-        self.embedded, self.styles = generator.name == written_for, "w" in generator.spaces
-        if self.embedded:
+    def __init__(self, generator: Generator, written_for: str = DEFAULT) -> None:
+        self.own, self.styles = generator.name == written_for, "w" in generator.spaces
+        if self.own:
             return
         with torch.inference_mode():
             pictures = generator.synthesize(generator.sample(8))
@@ -46,10 +46,10 @@ class Remarks:
         self(
             f"this run is on **{generator.name}** (sha256 {generator.fingerprint[:12]}): "
             f"{generator.resolution} × {generator.resolution} pixels, {spaces}. The text, its "
-            f"numbers and the pictures in it are about the embedded {written_for}, and what Check "
+            f"numbers and the pictures in it are about {written_for}, and what Check "
             "asserts of that one is only printed. What does not apply is said where it would stand."
         )
 
     def __call__(self, text: str) -> None:
-        if not self.embedded:
+        if not self.own:
             display(Markdown(f"> **On another generator:** {text}"))

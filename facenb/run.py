@@ -2,10 +2,10 @@
 
 Each notebooks/NN_slug.py is converted by jupytext, executed by papermill with the parameters
 `profile`, `seed`, `generator` and `device`, and saved as NN_slug/NN_slug.ipynb under figures/, or
-under build/smoke/ for the smoke profile. With `--generator` they go to a folder of that name under
-build/ or build/smoke/: figures/ is the embedded generator's. The notebook finds that root in
-FACENB_FIGURES. One that fails leaves NN_slug.failed.ipynb with its traceback instead, and the exit
-code is 1.
+under build/smoke/ for the smoke profile. Each notebook names the generator that it is written for;
+on another one, by `--generator`, its results go to a folder of that name under build/ or
+build/smoke/: figures/ is for what it is written for. It finds that root in FACENB_FIGURES. One that
+fails leaves NN_slug.failed.ipynb with its traceback instead, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 from facenb.errors import FacenbError, unknown
 from facenb.executed import KERNELSPEC, clean
 from facenb.files import atomic_write
-from facenb.generators import EMBEDDED, absolute, label
+from facenb.generators import absolute, label
 from facenb.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,9 +79,20 @@ def check_device(name: str) -> None:
         raise ValueError(f"device {name!r} cannot be used on this machine: {reason}") from error
 
 
-def output_folder(profile: str, generator: str = EMBEDDED) -> Path:
-    """Where a run's NN_slug folders go, relative to the root: figures/ is for one kind alone."""
-    if generator == EMBEDDED:
+def written_for(source: Path) -> str | None:
+    """The generator in a notebook's parameter cell, or None where it names none."""
+    found = re.search(r'^generator = "(.+)"$', source.read_text(), flags=re.MULTILINE)
+    return found[1] if found else None
+
+
+def output_folder(profile: str, generator: str | None, own: str | None) -> Path:
+    """Where a notebook's NN_slug folder goes, relative to the root.
+
+    Args:
+        generator: the one that was asked for, or None for the notebook's own.
+        own: the one that the notebook is written for.
+    """
+    if generator in (None, own):
         return Path("build/smoke" if profile == "smoke" else "figures")
     return Path("build/smoke" if profile == "smoke" else "build") / label(generator)
 
@@ -177,7 +188,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("--profile", default="laptop", help=", ".join(PROFILES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help=", ".join(DEVICES))
-    parser.add_argument("--generator", default=EMBEDDED, help="a name, a URL or a file of weights")
+    parser.add_argument(
+        "--generator", help="a name, a URL or a file of weights; each notebook's own by default"
+    )
     parser.add_argument("--keep-going", action="store_true", help="run the others after a failure")
     options = parser.parse_args(arguments)
     try:
@@ -185,16 +198,22 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             raise unknown("profile", options.profile, PROFILES)
         check_device(options.device)
         notebooks = find_notebooks(root / "notebooks", options.numbers)
-        options.generator = absolute(options.generator)  # notebooks run in another folder
+        if options.generator:  # notebooks run in another folder
+            options.generator = absolute(options.generator)
     except (FacenbError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    figures = root / output_folder(options.profile, options.generator)
-    print(f"figures and executed notebooks: {figures.relative_to(root)}/")
-    names = ("profile", "seed", "generator", "device")
-    parameters = {name: getattr(options, name) for name in names}
+    folders = {
+        n: output_folder(options.profile, options.generator, written_for(n)) for n in notebooks
+    }
+    places = sorted({f"{folder.as_posix()}/" for folder in folders.values()})
+    print(f"figures and executed notebooks: {', '.join(places)}")
     outcomes: list[Outcome] = []
     for source in notebooks:
+        figures = root / folders[source]
+        parameters = {"profile": options.profile, "seed": options.seed, "device": options.device}
+        if generator := options.generator or written_for(source):
+            parameters["generator"] = generator
         try:
             outcomes.append(run_notebook(source, figures, parameters, root))
         except ValueError as error:

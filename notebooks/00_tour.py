@@ -49,7 +49,7 @@ G = facenb.load_generator(generator, device)
 scorers = facenb.load_scorers(device=device)
 folder = FigureFolder("00_tour", profile=profile, seed=seed, generator=generator, device=device)
 remark = Remarks(G)
-if remark.embedded:
+if remark.own:
     directions = facenb.load_directions("interfacegan")
 else:
     learned = fit_boundaries(sample_scored(G, scorers, sizes.samples, seed), sizes.confident, seed)
@@ -124,7 +124,7 @@ with torch.inference_mode():
 change = dict(zip(scorers.names, (after - before).mean(0).tolist(), strict=True))
 folder.number("mean change of each score", change)
 print({name: round(change[name], 2) for name in ("glasses", "smile", "age", "gender")})
-if remark.embedded:
+if remark.own:
     assert change["glasses"] > 0 and change["smile"] > 0
 
 # %% [markdown]

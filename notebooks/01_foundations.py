@@ -288,7 +288,7 @@ print(f"mean length {many.norm(dim=1).mean():.2f}")
 print(linear["R2"].sort_values(ascending=False).round(2).to_dict())
 print(f"lowest AUC {linear['AUC'].min():.2f} ({linear['AUC'].idxmin()})")
 print(f"identity AUC {same_auc:.3f}")
-if profile != "smoke" and remark.embedded:
+if profile != "smoke" and remark.own:
     assert abs(many.norm(dim=1).mean() - 10) < 0.05
     assert linear.loc[["yaw", "brightness", "warmth", "pitch"], "R2"].min() > 0.6
     assert linear["AUC"].min() > 0.65

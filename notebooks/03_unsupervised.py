@@ -51,7 +51,7 @@ scorers = facenb.load_scorers(device=device)
 folder = FigureFolder(
     "03_unsupervised", profile=profile, seed=seed, generator=generator, device=device
 )
-remark = Remarks(G)
+remark = Remarks(G, written_for="digiface-dcgan-64")
 
 # %% [markdown]
 # ## Question
@@ -248,10 +248,10 @@ if discovered:
     print(
         f"discovery: held-out accuracy {held_out['accuracy']:.2f}, guessing {held_out['chance']:.2f}"
     )
-if remark.embedded:
+if remark.own:
     assert deeper.variance_ratio_[0] > 3 * flat[0]
     assert cosines[0, 0] > 0.8
-if remark.embedded and profile != "smoke":
+if remark.own and profile != "smoke":
     assert held_out["accuracy"] > 5 * held_out["chance"]
 
 # %% [markdown]

@@ -54,7 +54,7 @@ G = facenb.load_generator(generator, device)
 folder = FigureFolder(
     "04_penalties", profile=profile, seed=seed, generator=generator, device=device
 )
-remark = Remarks(G)
+remark = Remarks(G, written_for="digiface-dcgan-64")
 
 
 def computed(step: str, compute) -> dict[str, torch.Tensor]:

@@ -62,7 +62,7 @@ everything = facenb.load_scorers(device=device)
 folder = FigureFolder(
     "06_latent_transformer", profile=profile, seed=seed, generator=generator, device=device
 )
-remark = Remarks(G)
+remark = Remarks(G, written_for="digiface-dcgan-64")
 
 # %% [markdown]
 # ## Question
@@ -272,7 +272,7 @@ folder.table(pd.DataFrame(costs).T, "reconstruction", f"Four attributes at α = 
 # rate the first random weights may still be in every move after ten epochs.)
 
 # %%
-if remark.embedded:
+if remark.own:
     directions = facenb.load_directions("interfacegan")
 else:
     remark("no boundaries ship for it; they are fitted to its samples here, as in notebook 02.")
@@ -635,7 +635,7 @@ claims = {
 for claim, value in claims.items():
     print(f"{value:+6.2f}  {claim}")
 folder.number("claims", claims)
-if profile != "smoke" and remark.embedded:
+if profile != "smoke" and remark.own:
     assert costs["100 · length, rate 1e-4 (the text)"]["target turned"] < 0.01
     assert claims["the same, learned from the linear classifier"] > 0.95 > float(between.max())
     assert T1.loc[("glasses", "ours"), "accuracy"] > 0.5

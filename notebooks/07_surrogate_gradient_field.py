@@ -75,7 +75,7 @@ scorers = facenb.load_scorers(device=device)
 folder = FigureFolder(
     "07_surrogate_gradient_field", profile=profile, seed=seed, generator=generator, device=device
 )
-remark = Remarks(G)
+remark = Remarks(G, written_for="digiface-dcgan-64")
 
 # %% [markdown]
 # ## Question
@@ -427,7 +427,7 @@ folder.save(figure, "F4_metric", "What the metric sees, and the paper's own curv
 # Gender and beard are entangled here as gender and bald are in the paper; smile and glasses less so.
 
 # %%
-if remark.embedded:
+if remark.own:
     boundaries, transformers = facenb.load_directions("interfacegan"), load_transformers()
 else:
     remark("no boundaries and no transformers ship for it; they are fitted to its samples here, as in "
@@ -1027,7 +1027,7 @@ for method, tolerance in (("SGF", 1e-3), ("InterFaceGAN", 2e-3)):
     rows = T3.loc[method]
     assert (rows["MDS printed"] - rows["MDS here"]).abs().max() < tolerance
     assert (rows["harmonic printed"] - rows["harmonic here"]).abs().max() < 1e-3
-if not smoke and remark.embedded:
+if not smoke and remark.own:
     assert rho["paper"] < 0.1 and rho["with noise"] > 0.9
     assert overall["SGF"] > overall["GANSpace"]
     assert overall["SGF, fast, with noise"] > overall["SGF, fast"]

@@ -794,7 +794,7 @@ claims = {
 for claim, value in claims.items():
     print(f"{value:+6.2f}  {claim}")
 folder.number("claims", claims)
-if not smoke and remark.embedded:
+if not smoke and remark.own:
     assert (gain.loc[ATTRIBUTES, "unseen AUC"] > 0).mean() > 0.8
     assert claims["mean cosine of normals, W over Z (papers: lower)"] < 0.7
     assert 0.8 < claims["mean correlation of distances, W over Z"] < 1.25

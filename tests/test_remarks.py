@@ -1,4 +1,4 @@
-"""What notebooks say of other generators, and that they say nothing of the embedded one."""
+"""What notebooks say of other generators, and that they say nothing of their own."""
 
 import pytest
 import torch
@@ -32,15 +32,15 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_another_generator_is_introduced_and_remarked_on(shown: list[str]):
     remark = Remarks(Own(0.1))
     remark("nothing ships for it.")
-    assert not remark.embedded and not remark.styles
+    assert not remark.own and not remark.styles
     assert "**own** (sha256 0123456789ab): 4 × 4 pixels, z of 3." in shown[0]
     assert shown[1:] == ["> **On another generator:** nothing ships for it."]
 
 
-def test_of_the_embedded_generator_nothing_is_said(shown: list[str]):
-    remark = Remarks(load_generator("digiface-dcgan-64"))
+def test_of_its_own_generator_nothing_is_said(shown: list[str]):
+    remark = Remarks(load_generator("digiface-dcgan-64"), "digiface-dcgan-64")
     remark("nothing ships for it.")
-    assert remark.embedded and not shown
+    assert remark.own and not shown
 
 
 def test_a_style_based_generator_is_known_by_its_w(shown: list[str]):

@@ -130,10 +130,11 @@ def test_laptop_results_go_to_figures(root: Path, capsys: pytest.CaptureFixture[
 
 
 def test_another_generators_results_stay_out_of_figures() -> None:
-    def folder(profile: str, generator: str) -> str:
-        return run.output_folder(profile, generator).as_posix()
+    def folder(profile: str, generator: str | None) -> str:
+        return run.output_folder(profile, generator, "digiface-dcgan-64").as_posix()
 
-    assert folder("laptop", "digiface-dcgan-64") == "figures"
+    assert folder("laptop", None) == folder("laptop", "digiface-dcgan-64") == "figures"
+    assert folder("smoke", None) == "build/smoke"
     assert folder("smoke", "digiface-dcgan-64") == "build/smoke"
     assert folder("laptop", "facenb-stylegan2-32") == "build/facenb-stylegan2-32"
     assert folder("paper", "/somewhere/network-snapshot.pkl") == "build/network-snapshot"
@@ -192,7 +193,7 @@ def test_a_notebook_that_has_nothing_more_to_show_ends_without_a_failure(root: P
         (["05"], ["'05'", "00_good, 02_other"]),
         (["two"], ["'two'", "00_good, 02_other"]),
         (["--generator", "nowhere.pt"], ["no file nowhere.pt"]),
-        (["--generator", "stylegan9"], ["'stylegan9'", "digiface-dcgan-64, facenb-stylegan2-32"]),
+        (["--generator", "stylegan9"], ["'stylegan9'", "mobilestylegan-ffhq-1024, digiface-dcgan-64"]),
     ],
 )
 def test_a_wrong_request_lists_what_is_known(
