@@ -53,6 +53,8 @@ def load_generator(
         generator = _OUTSIDE[name]()
     else:
         generator = checkpoints.load(weights_file(name), name if name in _NAMES else None)
+        if name in SHIPPED:  # trained on images of the DCGAN
+            generator.framing = "digiface"
     if dtype != torch.float32:  # other pictures, so other entries in every cache
         if isinstance(generator, StyleBased):
             return generator.variant(precision=dtype).to(device)

@@ -25,6 +25,10 @@ class Generator(nn.Module):
 
     Images are (N, 3, resolution, resolution) float tensors in [−1, 1], differentiable with respect
     to the latents. Parameters are frozen and the module stays in evaluation mode.
+
+    Attributes:
+        framing: how its images are cut around the face, for `load_scorers`: "ffhq" (aligned by eyes
+            and mouth, with hair and shoulders) or "digiface" (the face fills the image).
     """
 
     name: str
@@ -32,6 +36,7 @@ class Generator(nn.Module):
     latent_dim: int
     spaces: tuple[str, ...]
     fingerprint: str
+    framing: str = "ffhq"
 
     def sample(self, n: int, seed: int = 0, space: str = "z") -> Latents:
         """`n` latents drawn with `seed`: z ~ N(0, I), mapped to `space` when that is not "z".
@@ -56,6 +61,11 @@ class Generator(nn.Module):
     def sizes(self) -> tuple[int, ...]:
         """The sides in pixels that `synthesize` can give, in increasing order."""
         return (self.resolution,)
+
+    @property
+    def scoring_size(self) -> int:
+        """The side in pixels of the images that are scored where no other size is given."""
+        return self.resolution
 
     def synthesize(self, latents: Latents, size: int | None = None) -> Tensor:
         """Images (N, 3, size, size) in [−1, 1].

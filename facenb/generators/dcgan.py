@@ -41,6 +41,7 @@ class DCGAN(Generator):
     resolution = 64
     latent_dim = 100
     spaces = ("z",)
+    framing = "digiface"
 
     def __init__(self, state: dict[str, Tensor], name: str, fingerprint: str) -> None:
         super().__init__()

@@ -57,6 +57,11 @@ class MobileStyleGAN(StyleBased):
     def sizes(self) -> tuple[int, ...]:
         return (*(self.heads.sizes if self.heads else ()), 512, 1024)
 
+    @property
+    def scoring_size(self) -> int:
+        """256, which is all that the scorers' nets look at; 512 where there are no heads."""
+        return 256 if 256 in self.sizes else 512
+
     def layers(self) -> dict[str, nn.Module]:
         """map1, …, map8, then the 23 layers of w+ in the order in which they run."""
         network = self.network
