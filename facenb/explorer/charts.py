@@ -9,11 +9,16 @@ from html import escape
 from PIL import Image
 
 from facenb.explorer.engine import Scores
+from facenb.explorer.groups import changed_most, group_of
 from facenb.explorer.pictures import to_jpeg
 from facenb.scorers import Attribute
 
 MINUS = "\N{MINUS SIGN}"
+MOST = "Changed most"
+ALL = "All scores"
 _REACH = 3.5  # the chart shows this many standard deviations either side of the mean
+_ROWS = 14  # as many as can be read at a glance
+_VISIBLE = 0.3  # standard deviations: what moved less is drawn quietly
 
 
 def readable(name: str) -> str:
@@ -22,37 +27,45 @@ def readable(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def score_chart(attributes: Sequence[Attribute], scores: Scores) -> str:
-    """One row a score: a ring before, a dot after, a bar between, the change in deviations.
+class ScoreChart:
+    """Rows of scores: all of them, those of a group, or those that changed most.
 
-    The middle of a row is the mean over random faces; a score beyond ±3.5 standard deviations
-    stands at the edge.
+    Attributes:
+        choices: what there is to choose from; just one where all scores fit.
     """
-    before = (scores.before - scores.mean) / scores.deviation
-    after = (scores.after - scores.mean) / scores.deviation
-    rows = []
-    for i, attribute in enumerate(attributes):
-        change = float(after[i] - before[i])
-        old, new = _place(float(before[i])), _place(float(after[i]))
-        way = "up" if change > 0 else "down"
-        size = "" if abs(change) >= 0.3 else " small"
-        tip = (
-            f"{readable(attribute.name)}: {float(scores.before[i]):.3g} before, "
-            f"{float(scores.after[i]):.3g} after ({attribute.unit})"
-        )
-        rows.append(
-            f'<div class="fx-row{size}" title="{escape(tip)}">'
-            f'<span class="fx-name">{escape(readable(attribute.name))}</span>'
-            f'<span class="fx-low">{escape(attribute.low)}</span>'
-            f'<span class="fx-track"><i class="fx-mean"></i>'
-            f'<i class="fx-bar {way}" style="left:{min(old, new):.2f}%;'
-            f'width:{abs(new - old):.2f}%"></i>'
-            f'<i class="fx-ring" style="left:{old:.2f}%"></i>'
-            f'<i class="fx-dot {way}" style="left:{new:.2f}%"></i></span>'
-            f'<span class="fx-high">{escape(attribute.high)}</span>'
-            f'<span class="fx-change">{_signed(change)}</span></div>'
-        )
-    return f'<div class="fx-chart">{"".join(rows)}</div>'
+
+    def __init__(self, attributes: Sequence[Attribute]) -> None:
+        self._attributes = tuple(attributes)
+        self._groups: dict[str, list[str]] = {}
+        for attribute in attributes:
+            self._groups.setdefault(readable(group_of(attribute)), []).append(attribute.name)
+        few = len(attributes) <= _ROWS
+        self.choices = [ALL] if few else [MOST, ALL, *self._groups]
+        self._chosen: list[str] = []
+
+    def html(self, scores: Scores, choice: str, moving: bool) -> str:
+        """One row a score: a ring before, a dot after, a bar between, the change in deviations.
+
+        The middle of a row is the mean over random faces; a score beyond ±3.5 standard deviations
+        stands at the edge. While a slider is `moving` the rows stay those that they were.
+        """
+        before = ((scores.before - scores.mean) / scores.deviation).tolist()
+        after = ((scores.after - scores.mean) / scores.deviation).tolist()
+        names = [attribute.name for attribute in self._attributes]
+        if choice == MOST and not (moving and self._chosen):
+            change = {n: a - b for n, b, a in zip(names, before, after, strict=True)}
+            self._chosen = changed_most(change, self._chosen, _ROWS)
+        shown = {MOST: self._chosen, ALL: names}.get(choice) or self._groups[choice]
+        rows, group = [], None
+        for i, attribute in enumerate(self._attributes):
+            if attribute.name not in shown:
+                continue
+            if choice == ALL and len(self.choices) > 1 and group != group_of(attribute):
+                group = group_of(attribute)
+                rows.append(f'<div class="fx-group">{escape(readable(group))}</div>')
+            values = float(scores.before[i]), float(scores.after[i])
+            rows.append(_row(attribute, before[i], after[i], values))
+        return f'<div class="fx-chart">{"".join(rows)}</div>'
 
 
 def strip_chart(pictures: Sequence[Image.Image], strengths: Sequence[float], current: float) -> str:
@@ -68,6 +81,27 @@ def strip_chart(pictures: Sequence[Image.Image], strengths: Sequence[float], cur
             f"<figcaption>{_signed(strength)}</figcaption></figure>"
         )
     return f'<div class="fx-strip">{"".join(cells)}</div>'
+
+
+def _row(attribute: Attribute, before: float, after: float, values: tuple[float, float]) -> str:
+    change, name = after - before, escape(readable(attribute.name))
+    old, new = _place(before), _place(after)
+    way, towards = ("up", attribute.high) if change > 0 else ("down", attribute.low)
+    small = abs(change) < _VISIBLE
+    tip = (
+        f"{readable(attribute.name)}: {values[0]:.3g} before, {values[1]:.3g} after "
+        f"({attribute.unit}); left {attribute.low}, right {attribute.high}"
+    )
+    return (
+        f'<div class="fx-row{" small" if small else ""}" title="{escape(tip)}">'
+        f'<span class="fx-name">{name}</span>'
+        f'<span class="fx-track"><i class="fx-mean"></i>'
+        f'<i class="fx-bar {way}" style="left:{min(old, new):.2f}%;width:{abs(new - old):.2f}%">'
+        f'</i><i class="fx-ring" style="left:{old:.2f}%"></i>'
+        f'<i class="fx-dot {way}" style="left:{new:.2f}%"></i></span>'
+        f'<span class="fx-change">{_signed(change)}</span>'
+        f'<span class="fx-towards">{"" if small else escape(towards)}</span></div>'
+    )
 
 
 def _place(deviations: float) -> float:

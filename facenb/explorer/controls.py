@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facenb.explorer.latest import SAVING, event_loop_runs, submit
+from facenb.errors import FacenbError
+from facenb.explorer.latest import SAVING, event_loop_runs
 from facenb.explorer.state import History, parse_face
 from facenb.explorer.view import View
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 class Controls:
     """Connects the widgets of `view` with the methods of `explorer`, and keeps them in step.
+
+    The kernel keeps every widget, and what its events lead to, until it is closed. They lead here,
+    and from here to the explorer by a weak reference alone: one that nobody needs can go.
 
     Args:
         explorer: whose methods are called.
@@ -29,7 +35,8 @@ class Controls:
     def __init__(
         self, explorer: Explorer, view: View, history: History, lock: threading.RLock
     ) -> None:
-        self._explorer, self._view, self._history, self._lock = explorer, view, history, lock
+        self._explorer = weakref.ref(explorer)
+        self._view, self._history, self._lock = view, history, lock
         self._syncing = False
         self._connect()
         self.sync()
@@ -45,62 +52,81 @@ class Controls:
                 self._syncing = False
 
     def _connect(self) -> None:
-        explorer, view = self._explorer, self._view
-        for name, slider in view.sliders.items():
-            # The number is taken as it is: written back rounded, it would pull at a slider that is
-            # being dragged.
-            drag = self._handler(lambda change, name=name: explorer.drag(name, change.new))
-            slider.observe(drag, "value")
-        hold = self._handler(
-            lambda _: explorer.hold(*[name for name, tick in view.ticks.items() if tick.value])
+        view, when = self._view, self._handler
+        # The number is taken as it is: written back rounded, it would pull at a slider that is
+        # being dragged.
+        view.sliders.connect(
+            moved=when(lambda explorer, name, strength: explorer.drag(name, strength)),
+            held=when(self._hold),
         )
-        for tick in view.ticks.values():
-            tick.observe(hold, "value")
-        go = self._handler(lambda change: explorer.go_to(*parse_face(change.new)))
-        view.seed.observe(go, "value")
-        view.load_edit.observe(self._handler(lambda _: self._upload()), "value")
+        view.face.observe(when(self._go), "value")
+        view.load_edit.observe(when(self._load_edit), "value")
+        view.load_directions.observe(when(self._load_directions), "value")
+        for control in (view.strip, view.shown_scores):
+            control.observe(when(lambda explorer, _: explorer._screen.refresh_panel()), "value")
         for button, action in (
-            (view.randomise, explorer.randomise),
-            (view.reset, explorer.reset),
-            (view.undo, explorer.undo),
-            (view.redo, explorer.redo),
-            (view.save_png, lambda: self._save(explorer.save_png)),
-            (view.save_gif, lambda: self._save(explorer.save_gif)),
-            (view.save_edit, lambda: self._save(explorer.save_edit)),
+            (view.randomise, lambda explorer, _: explorer.randomise()),
+            (view.reset, lambda explorer, _: explorer.reset()),
+            (view.undo, lambda explorer, _: explorer.undo()),
+            (view.redo, lambda explorer, _: explorer.redo()),
+            (view.save_png, lambda explorer, _: self._save(explorer.save_png)),
+            (view.save_gif, lambda explorer, _: self._save(explorer.save_gif)),
+            (view.save_edit, lambda explorer, _: self._save(explorer.save_edit)),
         ):
-            button.on_click(self._handler(lambda _, action=action: action()))
+            button.on_click(when(action))
 
-    def _handler(self, action: Callable[[object], None]) -> Callable[[object], None]:
-        """`action` for a widget's event: an error is shown, and the controls go back to the state.
+    def _handler(self, action: Callable[..., object]) -> Callable[..., None]:
+        """`action(explorer, …)` for a widget's event: an error is shown, and the controls go back.
 
         An exception would otherwise end in the kernel's log, where nobody sees it.
         """
 
-        def handle(event: object) -> None:
+        def handle(*event: object) -> None:
             with self._lock:  # waits for another thread that is syncing: its events are not ours
                 if self._syncing:
                     return
+            explorer = self._explorer()
+            if explorer is None:
+                return
             try:
-                action(event)
+                action(explorer, *event)
             except Exception as error:
-                self._complain(error)
+                self._view.complain(error)
+                self.sync()
 
         return handle
 
-    def _complain(self, error: Exception) -> None:
-        self._view.complain(error)
-        self.sync()
+    def _hold(self, explorer: Explorer, name: str, held: bool) -> None:
+        now = explorer.state.held
+        explorer.hold(*(now | {name} if held else now - {name}))
 
-    def _upload(self) -> None:
-        if not self._view.load_edit.value:
+    def _go(self, explorer: Explorer, change: object) -> None:
+        if explorer.state.seed is None:
+            explorer.go_to(index=change.new)
+        else:
+            explorer.go_to(*parse_face(change.new))
+
+    def _load_edit(self, explorer: Explorer, _: object) -> None:
+        if (upload := _taken(self._view.load_edit)) is None:
             return
-        upload = self._view.load_edit.value[0]
-        self._view.load_edit.value = ()  # or the same file could not be chosen again
-        name, text = upload["name"], bytes(upload["content"]).decode(errors="replace")
+        name, content = upload
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            self._explorer.load_text(text, name)
+            explorer.load_text(content.decode(errors="replace"), name)
         self._view.say(str(caught[0].message) if caught else f"Loaded {name}")
+
+    def _load_directions(self, explorer: Explorer, _: object) -> None:
+        if (upload := _taken(self._view.load_directions)) is None:
+            return
+        name, content = upload
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / (Path(name).name or "directions")
+            path.write_bytes(content)
+            try:
+                added = explorer.load_directions(path)
+            except Exception as error:  # named as the user knows it, not where it lay for a moment
+                raise FacenbError(str(error).replace(f"{folder}/", "")) from error
+        self._view.say(f"Loaded {', '.join(added)} from {name}")
 
     def _save(self, save: Callable[[], Path]) -> None:
         """Save in the background with the controls off, and say where."""
@@ -118,6 +144,15 @@ class Controls:
         self._view.enable(False)
         self._view.say("Saving …")
         if event_loop_runs():
-            submit(SAVING, run)
+            SAVING.submit(run)
         else:
             run()
+
+
+def _taken(field: object) -> tuple[str, bytes] | None:
+    """Name and content of the file in an upload field, which is emptied for the same file again."""
+    if not field.value:
+        return None
+    upload = field.value[0]
+    field.value = ()
+    return upload["name"], bytes(upload["content"])

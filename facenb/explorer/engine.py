@@ -1,4 +1,4 @@
-"""From an edit state to pictures and scores: all the computing of the explorer, no widgets."""
+"""From an edit state to images and scores: all the computing of the explorer, no widgets."""
 
 from __future__ import annotations
 
@@ -11,23 +11,29 @@ from torch import Tensor
 
 from facenb.cache import cached
 from facenb.editors import Editor, LinearEditor, hold
-from facenb.errors import SpaceError, UnknownNameError, check_finite, unknown
+from facenb.errors import UnknownNameError, unknown
+from facenb.explorer.inputs import as_codes, check_editors, check_reference, common_space, lifted
 from facenb.explorer.state import EditState
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.sampling import score
 from facenb.scorers import ScorerSuite
 
+PREVIEW = 256  # pixels that are enough while a slider moves
 _REFERENCE = 64  # faces that tell how much a score varies, when nobody gives the scores of more
+_CHUNK = 2  # of them at a time: larger batches leave the processor's cache
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A drawn state: images (1, 3, R, R) in [−1, 1] without and with the edit."""
+    """A drawn state: images (1, 3, size, size) in [−1, 1] without and with the edit."""
 
     state: EditState
     before: Tensor
     after: Tensor
+
+    @property
+    def size(self) -> int:
+        return self.after.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,14 @@ class Scores:
 class Engine:
     """Draws and scores states of one generator and one set of editors.
 
+    Args:
+        generator, editors: as `facenb.explorer.inputs.as_editors` gives them.
+        scorers, reference_scores: as for `Explorer`.
+        latents: codes to start from in place of those that the generator samples.
+
     Raises:
-        ValueError: no editors. SpaceError: editors of several spaces, or of one that the generator
-            does not have.
+        ValueError: no editors, or one of another dimension. SpaceError: editors of several spaces,
+            or of one that the generator does not have or the latents cannot be taken to.
     """
 
     def __init__(
@@ -54,36 +65,57 @@ class Engine:
         editors: Mapping[str, Editor],
         scorers: ScorerSuite | None = None,
         reference_scores: Tensor | None = None,
+        latents: object = None,
     ) -> None:
         if not editors:
             raise ValueError("explorer: expected at least one editor, given none.")
-        spaces = sorted({editor.space for editor in editors.values()})
-        if len(spaces) > 1:
-            raise SpaceError(
-                f"explorer: expected editors of one space, given {', '.join(map(repr, spaces))}."
-            )
-        if spaces[0] not in generator.spaces:
-            raise SpaceError(
-                f"explorer: the editors work in space {spaces[0]!r}; {generator.name} has "
-                f"{', '.join(map(repr, generator.spaces))}."
-            )
-        if reference_scores is not None and scorers is not None:
-            expected = len(scorers.names)
-            shape = tuple(reference_scores.shape)
-            if len(shape) != 2 or shape[0] < 2 or shape[1] != expected:
-                raise ValueError(
-                    f"explorer: expected reference_scores (N, {expected}) of at least 2 faces, a "
-                    f"column for each scorer, given shape {shape}."
-                )
-            check_finite(reference_scores, "reference_scores")
-        self.generator, self.editors, self.scorers = generator, dict(editors), scorers
-        self.space = spaces[0]
+        self.generator, self.scorers = generator, scorers
+        check_reference(scorers, reference_scores)
         self._spread = None if reference_scores is None else _spread(reference_scores)
+        self._given = None
+        if latents is not None:
+            spaces = {editor.space for editor in editors.values()}
+            of = spaces.pop() if len(spaces) == 1 else None
+            self._given = as_codes(latents, generator, of)
         # The face on screen seldom changes while its edit does: a small memory of each step
-        self.code = lru_cache(4)(self._sample)
-        self._image = lru_cache(4)(self._draw_unedited)
-        self._score = lru_cache(4)(self._score_unedited)
+        self.code = lru_cache(4)(self._start)
+        self._image = lru_cache(8)(self._draw_unedited)
+        self._score = lru_cache(8)(self._score_unedited)
         self._conditioned = lru_cache(64)(self._condition)
+        self.editors: dict[str, Editor] = {}
+        self.add(editors)
+
+    def add(self, editors: Mapping[str, Editor]) -> None:
+        """More editors, or none of them when one does not fit."""
+        together = self.editors | dict(editors)
+        space = common_space(together, self.generator, self._given)
+        together = {n: lifted(editor, space, self.generator) for n, editor in together.items()}
+        codes = self._given[0] if self._given is not None else self.generator.sample(1)
+        code = self.generator.map(codes, space)
+        check_editors({name: together[name] for name in editors}, self.generator, code)
+        self.editors, self.space = together, space
+        self._edited: tuple[EditState | None, Latents | None] = (None, None)
+        for memory in (self.code, self._conditioned):
+            memory.cache_clear()
+
+    @property
+    def own_codes(self) -> int:
+        """How many codes were given to start from; 0 where seeds give the faces."""
+        return 0 if self._given is None else len(self._given)
+
+    @property
+    def full_size(self) -> int:
+        """Pixels a side of the image itself."""
+        return self.generator.resolution
+
+    @property
+    def preview_size(self) -> int:
+        """Pixels a side of the image while a slider moves; `full_size` where there is no other."""
+        return self.size_for(PREVIEW)
+
+    def size_for(self, pixels: int) -> int:
+        """The smallest size that the generator has with at least so many pixels a side."""
+        return next((s for s in self.generator.sizes if s >= pixels), self.full_size)
 
     @property
     def holdable(self) -> list[str]:
@@ -102,28 +134,39 @@ class Engine:
 
     def edited(self, state: EditState) -> Latents:
         """The edited code: the active edits one after the other, in the order of the editors."""
-        return self._apply(self.code(state.seed, state.index), state.strengths, state.held)
+        state_before, code = self._edited
+        if state_before != state:
+            code = self._apply(self.code(state.seed, state.index), state.strengths, state.held)
+            self._edited = state, code
+        return code
 
-    def frame(self, state: EditState) -> Frame:
-        """The unedited and the edited image."""
-        before = self._image(state.seed, state.index)
-        after = self.images(self.edited(state)) if state.strengths else before
-        return Frame(state, before, after)
+    def frame(self, state: EditState, size: int | None = None) -> Frame:
+        """The unedited and the edited image, of full size by default."""
+        size = size or self.full_size
+        after = self.images(self.edited(state), size) if state.strengths else None
+        before = self._image(state.seed, state.index, size)
+        return Frame(state, before, before if after is None else after)
 
-    def images(self, latents: Latents) -> Tensor:
-        """Images (N, 3, R, R) without gradients."""
+    def images(self, latents: Latents, size: int | None = None) -> Tensor:
+        """Images (N, 3, size, size) without gradients."""
         with torch.inference_mode():
-            return self.generator.synthesize(latents)
+            return self.generator.synthesize(latents, size)
 
-    def sweep(self, state: EditState, name: str, strengths: Sequence[float]) -> Tensor:
-        """Images (S, 3, R, R) with `name` at each strength and the other edits as they are."""
+    def sweep(self, state: EditState, name: str, strengths: Sequence[float], pixels: int) -> Tensor:
+        """Images (S, 3, …) with `name` at each strength and the other edits as they are.
+
+        They have at least so many `pixels` a side where the generator can do that.
+        """
         codes = self.code(state.seed, state.index).repeat_interleave(len(strengths))
         each = torch.as_tensor(strengths, dtype=codes.values.dtype)
-        return self.images(self._apply(codes, {**state.strengths, name: each}, state.held))
+        edited = self._apply(codes, {**state.strengths, name: each}, state.held)
+        size = self.size_for(pixels)
+        return torch.cat([self.images(part, size) for part in _chunks(edited)])
 
     def scores(self, frame: Frame) -> Scores:
-        """The scores of a frame; those of the unedited face are computed once."""
-        before = self._score(frame.state.seed, frame.state.index)
+        """The scores of a frame; those of the unedited face are computed once for each size."""
+        state = frame.state
+        before = self._score(state.seed, state.index, frame.size)
         after = before if frame.after is frame.before else self._run_scorers(frame.after)[0]
         return Scores(before, after, *self.spread())
 
@@ -132,16 +175,16 @@ class Engine:
         return self._spread is not None
 
     def spread(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (K,) of each score over random faces."""
+        """Mean and standard deviation (K,) of each score over random faces, of preview size."""
         if self._spread is None:
-            generator, scorers = self.generator, self.scorers
-            inputs = {"generator": generator.fingerprint, "scorers": scorers.fingerprint}
-            faces = generator.sample(_REFERENCE, 0, self.space)
-            found = cached(
-                "score-spread",
-                inputs | {"space": self.space, "faces": _REFERENCE},
-                lambda: {"scores": score(generator, scorers, faces)},
-            )
+            size = self.preview_size
+            inputs = {
+                "generator": self.generator.fingerprint,
+                "scorers": self.scorers.fingerprint,
+                "faces": _REFERENCE,
+                "size": size,
+            }
+            found = cached("score-spread", inputs, lambda: {"scores": self._score_many(size)})
             self._spread = _spread(found["scores"])
         return self._spread
 
@@ -175,14 +218,21 @@ class Engine:
                 latents = self.editor(name, held).edit(latents, strengths[name])
         return latents
 
-    def _sample(self, seed: int, index: int) -> Latents:
-        return self.generator.sample(index + 1, seed, self.space)[index]
+    def _start(self, seed: int | None, index: int) -> Latents:
+        if self._given is None:
+            return self.generator.sample(index + 1, seed, self.space)[index]
+        return self.generator.map(self._given[index], self.space)
 
-    def _draw_unedited(self, seed: int, index: int) -> Tensor:
-        return self.images(self.code(seed, index))
+    def _draw_unedited(self, seed: int | None, index: int, size: int) -> Tensor:
+        return self.images(self.code(seed, index), size)
 
-    def _score_unedited(self, seed: int, index: int) -> Tensor:
-        return self._run_scorers(self._image(seed, index))[0]
+    def _score_unedited(self, seed: int | None, index: int, size: int) -> Tensor:
+        return self._run_scorers(self._image(seed, index, size))[0]
+
+    def _score_many(self, size: int) -> Tensor:
+        faces = self.generator.sample(_REFERENCE)
+        parts = [self._run_scorers(self.images(part, size)) for part in _chunks(faces)]
+        return torch.cat(parts)
 
     def _condition(self, name: str, held: frozenset[str]) -> Editor:
         vectors = [self.editors[other].direction for other in sorted(held)]
@@ -191,6 +241,10 @@ class Engine:
     def _run_scorers(self, images: Tensor) -> Tensor:
         with torch.inference_mode():
             return self.scorers(images).float().cpu()
+
+
+def _chunks(latents: Latents) -> list[Latents]:
+    return [latents[i : i + _CHUNK] for i in range(0, len(latents), _CHUNK)]
 
 
 def _spread(scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,96 +2,119 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import threading
-import warnings
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
 from IPython.display import Image as SavedPicture
 from IPython.display import display
 from PIL import Image
 from torch import Tensor
 
+from facenb.directions import Directions
 from facenb.editors import Editor
-from facenb.errors import unknown
+from facenb.errors import FacenbError, unknown
 from facenb.explorer import pictures
+from facenb.explorer.charts import ScoreChart
 from facenb.explorer.controls import Controls
+from facenb.explorer.edit_files import EditFiles
 from facenb.explorer.engine import Engine
-from facenb.explorer.latest import event_loop_runs
+from facenb.explorer.groups import grouped
+from facenb.explorer.inputs import as_editors, read_loaded
+from facenb.explorer.latest import WORKERS, event_loop_runs
 from facenb.explorer.screen import Screen
-from facenb.explorer.state import (
-    EditState,
-    History,
-    SavedEdit,
-    check_edit,
-    check_face,
-    read_edit,
-)
+from facenb.explorer.sliders import LOADED, SliderPanel
+from facenb.explorer.state import EditState, History, check_face
 from facenb.explorer.view import View
-from facenb.files import atomic_write
 from facenb.generators import Generator
 from facenb.latents import Latents
+from facenb.live import forget, keep
 from facenb.scorers import ScorerSuite
 
-_SWEEP = 16  # pictures in one direction of a GIF
+_PARTS = ("_engine", "_screen", "_view", "_controls", "_history")
 
 
-class Explorer:
+class Explorer(EditFiles):
     """Edit faces with sliders, live. At the end of a cell it shows itself.
 
     Everything that the widgets do can be called as well:
 
-        explorer = Explorer(generator, directions.editors(), load_scorers())
+        explorer = Explorer(generator, directions, load_scorers())
         explorer.hold("glasses")
         explorer.set(smile=2.0, age=-1.0)
         explorer.image                       # the edited face, a PIL picture
         explorer.save_edit("smile.json")
+        explorer.close()                     # frees widgets, threads and the generator
+
+    Run again, a cell closes the explorer that it showed before.
 
     Args:
         generator: where the faces come from.
-        editors: attribute → editor, a slider each; all of one space, applied in this order. Linear
-            editors can be held fixed, and any editor can be conditioned on those that are.
-        scorers: charts the scores of both pictures; None leaves the chart out.
-        seed, index: the first face, `generator.sample(index + 1, seed)[index]`.
+        editors: Directions, or attribute → editor; a slider each, applied in this order. All are of
+            one space, or of "w" and "w+". Linear editors can be held fixed, and any editor can be
+            conditioned on those that are.
+        scorers: charts the scores of both images; None leaves the chart out.
+        latents: codes of one's own to start from, in place of seeds: Latents, or an array. An array
+            (N, L, d) is of "w+"; (N, d), and (d,) for one code, are of the editors' space.
+        directions: a `.npy` or `.pt` file of directions of W learned elsewhere, with sliders in a
+            group of their own.
+        seed, index: the first face, `generator.sample(index + 1, seed)[index]` with a seed from 0
+            to 2**63 − 1; with `latents`, code `index`.
         strength_range: sliders go from minus this to plus this, in the units of the editors.
-        size: pixels a side of each picture.
+        size: pixels a side of each image on the page, where there is room. Files have all pixels.
         folder: where the buttons save files.
         reference_scores: (N, K) scores of N random faces, whose mean and spread scale the chart;
             without them 64 faces are scored, once and for all.
+
+    Raises:
+        ValueError, SpaceError, FacenbError: editors or latents of another dimension, space or
+            generator, with what was given and expected.
     """
 
     def __init__(
         self,
         generator: Generator,
-        editors: Mapping[str, Editor],
+        editors: Mapping[str, Editor] | Directions | Iterable[Editor] = (),
         scorers: ScorerSuite | None = None,
         *,
+        latents: Latents | Tensor | np.ndarray | None = None,
+        directions: str | PathLike[str] | None = None,
         seed: int = 0,
         index: int = 0,
         strength_range: float = 3.0,
-        size: int = 320,
+        size: int = 400,
         folder: str | PathLike[str] = "edits",
         reference_scores: Tensor | None = None,
     ) -> None:
         if not 0 < strength_range < float("inf"):
             raise ValueError(f"strength_range: expected a number > 0, given {strength_range!r}.")
-        self._engine = Engine(generator, editors, scorers, reference_scores)
-        self._reach, self._folder = float(strength_range), Path(folder)
-        self._history = History(EditState(*check_face(seed, index)))
-        ends = {a.name: (a.low, a.high) for a in scorers.attributes} if scorers else {}
-        self._view = View(editors, self._engine.holdable, ends, self._reach, size)
+        self._reach, self._size, self._folder = float(strength_range), size, Path(folder)
+        named = as_editors(editors, generator)
+        loaded = {} if directions is None else read_loaded(directions, generator, named)
+        engine = Engine(generator, named | loaded, scorers, reference_scores, latents)
+        self._engine = engine
+        self._history = History(EditState(*self._face(seed, index)))
+        attributes = scorers.attributes if scorers else ()
+        groups = grouped(named, attributes) | ({LOADED: list(loaded)} if loaded else {})
+        ends = {a.name: (a.low, a.high) for a in attributes}
+        sliders = SliderPanel(groups, engine.holdable, ends, self._reach)
+        self._view = View(sliders, ScoreChart(attributes).choices, size, engine.own_codes)
         # Events come from the kernel's thread or from a subshell's (JupyterLab sends widgets'
-        # messages there, so that sliders work while a cell runs), pictures from the workers.
+        # messages there, so that sliders work while a cell runs), images from the workers.
         self._lock = threading.RLock()
-        self._screen = Screen(self._engine, self._view, size, self._reach, self._lock)
+        self._close = weakref.finalize(self, _release, self._view)
+        self._close.atexit = False
+        for worker in WORKERS:
+            worker.hire()
+        self._screen = Screen(engine, self._view, size, self._reach, self._lock)
         self._controls = Controls(self, self._view, self._history, self._lock)
         self._screen.show(self.state)
-        self._screen.frame()
+        self._screen.preview()
 
     @property
     def state(self) -> EditState:
@@ -105,12 +128,12 @@ class Explorer:
 
     @property
     def image(self) -> Image.Image:
-        """The edited face."""
+        """The edited face, with all its pixels."""
         return self._screen.pair()[1]
 
     @property
     def original(self) -> Image.Image:
-        """The face before the edit."""
+        """The face before the edit, with all its pixels."""
         return self._screen.pair()[0]
 
     def set(self, **strengths: float) -> None:
@@ -125,14 +148,19 @@ class Explorer:
         """Hold exactly these attributes fixed while others are edited; no name lets all go."""
         self._change(replace(self.state, held=frozenset(names)))
 
-    def go_to(self, seed: int, index: int = 0) -> None:
-        """Another face, with the same edit."""
-        seed, index = check_face(seed, index)
+    def go_to(self, seed: int | None = None, index: int = 0) -> None:
+        """Another face, with the same edit: of a seed, or another of one's own codes."""
+        seed, index = self._face(seed, index)
         self._change(replace(self.state, seed=seed, index=index))
 
     def randomise(self) -> None:
         """A face at random, with the same edit."""
-        self.go_to(secrets.randbelow(1_000_000))
+        codes = self._engine.own_codes
+        if codes > 1:
+            others = [i for i in range(codes) if i != self.state.index]
+            self.go_to(index=secrets.choice(others))
+        elif not codes:
+            self.go_to(secrets.randbelow(1_000_000))
 
     def reset(self) -> None:
         """The same face with every slider at 0 and nothing held."""
@@ -146,71 +174,55 @@ class Explorer:
         """Forward again after undo."""
         self._step(self._history.redo)
 
+    def load_directions(self, path: str | PathLike[str]) -> list[str]:
+        """Sliders for the directions of W in a `.npy` or `.pt` file; returns their names.
+
+        Raises as `facenb.direction_files.read_editors`, and adds nothing then.
+        """
+        added = read_loaded(path, self._engine.generator, self._engine.editors)
+        with self._lock:
+            self._engine.add(added)
+            self._view.sliders.add({LOADED: list(added)}, self._engine.holdable)
+        return list(added)
+
     def render(self) -> None:
-        """Return when pictures and scores show the newest state; raises what drawing raised."""
+        """Return when images and scores show the newest state; raises what drawing raised."""
         self._screen.wait()
 
-    def save_png(self, path: str | PathLike[str] | None = None) -> Path:
-        """Save before and after side by side; returns the path."""
-        return self._write(path, ".png", self._before_and_after())
-
-    def save_gif(self, path: str | PathLike[str] | None = None, name: str | None = None) -> Path:
-        """Save a sweep of `name` (the attribute moved last), low to high and back, 30 frames."""
-        name = name or self._screen.strip_of
-        there = self._screen.sweep(name, _SWEEP)
-        return self._write(path, f"_sweep-{name}.gif", pictures.to_gif(there + there[-2:0:-1]))
-
-    def save_edit(self, path: str | PathLike[str] | None = None) -> Path:
-        """Save the edit as JSON: what makes it, and the code that came out; returns the path."""
-        generator, code = self._engine.generator, self.latents.values[0].tolist()
-        made_on = (generator.name, generator.fingerprint, self._engine.space)
-        return self._write(path, ".json", SavedEdit(self.state, *made_on, code).to_json() + "\n")
-
-    def load_edit(self, path: str | PathLike[str]) -> None:
-        """Show an edit that `save_edit` wrote; nothing changes when it cannot be shown.
-
-        Raises:
-            FacenbError: not an edit, or made with another generator.
-            UnknownNameError, SpaceError: with an editor that is not here, or in another space.
-            ValueError: with a strength beyond the sliders.
-
-        Warns when the editors here make another code of it than the editors it was saved with.
-        """
-        self.load_text(Path(path).read_text(encoding="utf-8", errors="replace"), str(path))
-
-    def load_text(self, text: str, source: str) -> None:
-        """`load_edit` for the content of a file; `source` names it in errors."""
-        generator, saved = self._engine.generator, read_edit(text, source)
-        made_on = (generator.name, generator.fingerprint, self._engine.space)
-        check_edit(saved, source, *made_on, self._engine.editors)
-        self._change(saved.state)
-        if not saved.same_code(self.latents.values.flatten().tolist()):
-            warnings.warn(
-                f"{source}: the editors here are not those that this edit was saved with, so the "
-                "picture is not the one that was saved.",
-                stacklevel=2,
-            )
+    def close(self) -> None:
+        """Free the widgets, the threads and the generator. The explorer cannot be used any more."""
+        if self._close.alive:
+            self._screen.close()
+            self._close()
+            for part in _PARTS:
+                delattr(self, part)
+        forget(self)
 
     def _ipython_display_(self) -> None:
         # Without a kernel a saved notebook shows the picture, and readers that know no widgets show
         # the text; where the widget is alive, its style sheet hides the picture.
-        display(SavedPicture(self._before_and_after()))
+        keep(self, self.close)
+        small = [p.resize((self._size, self._size)) for p in self._screen.pair()]
+        display(SavedPicture(pictures.to_png(pictures.side_by_side(small))))
         widget = self._view.root._repr_mimebundle_()
         display(widget | {"text/plain": "The live editor: run this cell in JupyterLab."}, raw=True)
 
-    def _before_and_after(self) -> bytes:
-        return pictures.to_png(pictures.side_by_side(self._screen.pair()))
+    def __getattr__(self, name: str) -> object:
+        if name in _PARTS and not self._close.alive:
+            raise FacenbError("this Explorer is closed: make a new one.")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def _write(self, path: str | PathLike[str] | None, suffix: str, content: bytes | str) -> Path:
-        """Write to `path`, or to a file in the folder that is named after the edit."""
-        if path is None:
-            title = re.sub(r"[^\w.+-]", "-", self.state.title + suffix)
-            if len(title) > 100:  # a dozen sliders: longer than some file systems take
-                digest = sha256(title.encode()).hexdigest()[:10]
-                title = f"{title[:60]}_{digest}{Path(suffix).suffix}"
-            path = self._folder / title
-        atomic_write(path, content)
-        return Path(path)
+    def _face(self, seed: int | None, index: int) -> tuple[int | None, int]:
+        """Seed and index as a state has them, checked."""
+        if not (codes := self._engine.own_codes):
+            return check_face(seed, index)
+        if seed:
+            raise ValueError(f"seed: the faces here are your own latents, given seed {seed!r}.")
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < codes:
+            raise ValueError(
+                f"index: expected a whole number from 0 to {codes - 1}, given {index!r}."
+            )
+        return None, index
 
     def _moved(self, strengths: Mapping[str, float]) -> EditState:
         state = self.state
@@ -244,6 +256,15 @@ class Explorer:
             step()
             self._view.say("")
             self._controls.sync()
-        self._screen.show(self.state)
-        if not event_loop_runs():  # plain Python: nobody would come back for the frame
+        if event_loop_runs():
+            self._screen.show(self.state)
+        else:  # plain Python: nobody would come back for the image
+            self._screen.show_full(self.state)
             self._screen.wait()
+
+
+def _release(view: View) -> None:
+    """What an explorer has that it alone cannot free, when it is closed or nobody needs it."""
+    view.close()
+    for worker in WORKERS:
+        worker.release()

@@ -1,19 +1,19 @@
 """The newest item wins: work that never queues up behind a moving slider.
 
-How a drag stays live. A slider sends dozens of positions a second; a frame takes some milliseconds,
-a score chart longer. Rendering inside the slider's own event would make the kernel work through
-every position in turn, and the picture would trail behind the hand. Instead an event only leaves
-the newest state in a slot of size one (overwriting what waited there) and returns; a worker thread
-takes from the slot when it is done with the frame before. So at most one frame is in work and one
-waits, whatever the speed of the hand, and the last position is always drawn in the end.
+How a drag stays live. A slider sends dozens of positions a second; an image takes some milliseconds
+or a good part of a second, a score chart longer. Rendering inside the slider's own event would make
+the kernel work through every position in turn, and the image would trail behind the hand. Instead
+an event only leaves the newest state in a slot of size one (overwriting what waited there) and
+returns; a worker thread takes from the slot when it is done with the image before. So at most one
+image is in work and one waits, whatever the speed of the hand, and the last position is always
+drawn in the end. An image of full size is given up half-way when the hand moves on (`until`).
 
 The way back to the browser cannot pile up either: a Jupyter slider sends its next position only
-when the kernel has answered the one before, and that answer travels behind the frames on the same
-connection, so that a slow network slows the slider down instead of filling up with frames.
+when the kernel has answered the one before, and that answer travels behind the images on the same
+connection, so that a slow network slows the slider down instead of filling up with images.
 
-Frames and scores have a worker each, because a frame must not wait for the scores of the one
-before. The threads belong to the process, not to an explorer: a cell that is run twenty times must
-not leave forty threads behind.
+Images and scores have a worker each, because an image must not wait for the scores of the one
+before. All explorers share the workers, and with the last of them the threads end.
 """
 
 from __future__ import annotations
@@ -21,42 +21,81 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from facenb.threads import compute_on_one_core
 
 Item = TypeVar("Item")
 
 
-FRAMES = ThreadPoolExecutor(1, "facenb-frames")
-# On one core: one picture is too little work to share out, and the scores' threads would take the
+class Worker:
+    """One thread for many users: it exists while anyone has hired it.
+
+    Args:
+        name: of the thread.
+        begin: called in the thread when it starts.
+    """
+
+    def __init__(self, name: str, begin: Callable[[], None] | None = None) -> None:
+        self._name, self._begin = name, begin
+        self._lock = threading.RLock()  # garbage collection may release inside of hire
+        self._users, self._pool = 0, None
+
+    def hire(self) -> None:
+        """Have the thread, until as many calls of `release`."""
+        with self._lock:
+            self._users += 1
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(1, f"facenb-{self._name}", self._begin)
+
+    def release(self) -> None:
+        """Need it no longer. The last one ends the thread after what it is doing."""
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+                self._pool = None
+
+    def submit(self, task: Callable[[], None]) -> bool:
+        """Run `task` in the thread; False when nobody has hired it.
+
+        Jupyter keeps the message that is being handled in a context variable and marks what a
+        widget says as its reply, so the task inherits the context.
+        """
+        with self._lock:
+            if self._pool is None:
+                return False
+            self._pool.submit(contextvars.copy_context().run, task)
+            return True
+
+
+FRAMES = Worker("frames")
+# On one core: one image is too little work to share out, and the scores' threads would take the
 # cores from the frames. On two busy cores the chart is there sooner this way.
-SCORES = ThreadPoolExecutor(
-    1, "facenb-scores", lambda: compute_on_one_core(torch.get_num_threads())
-)
-SAVING = ThreadPoolExecutor(1, "facenb-saving")
+SCORES = Worker("scores", lambda: compute_on_one_core(torch.get_num_threads()))
+SAVING = Worker("saving")
+WORKERS = (FRAMES, SCORES, SAVING)
 
 
 class Latest(Generic[Item]):
-    """Calls `work(item)` in the worker of `pool` for the newest item that was put in.
+    """Calls `work(item)` in `worker` for the newest item that was put in.
 
     Args:
         work: what to do; never runs twice at the same time.
-        pool: a pool of one thread.
+        worker: a hired one.
         failed: told of an exception that `work` raised.
     """
 
     def __init__(
-        self,
-        work: Callable[[Item], None],
-        pool: ThreadPoolExecutor,
-        failed: Callable[[Exception], None],
+        self, work: Callable[[Item], None], worker: Worker, failed: Callable[[Exception], None]
     ) -> None:
-        self._work, self._pool, self._failed = work, pool, failed
+        self._work, self._worker, self._failed = work, worker, failed
         self._changed = threading.Condition()
         self._slot: list[Item] = []  # empty, or the one item that waits
         self._running = False
@@ -66,39 +105,54 @@ class Latest(Generic[Item]):
         with self._changed:
             self._slot[:] = [item]
             if not self._running:
-                self._running = True
-                self._schedule()
+                self._running = self._worker.submit(self._step)
+
+    def drop(self) -> None:
+        """Forget what waits."""
+        with self._changed:
+            self._slot.clear()
 
     def wait(self) -> None:
         """Return when the newest item has been worked on."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running)
 
-    def _schedule(self) -> None:
-        submit(self._pool, self._step)
-
     def _step(self) -> None:
         with self._changed:
-            item = self._slot.pop()
-        try:
-            self._work(item)
-        except Exception as error:
-            self._failed(error)
+            item = self._slot.pop() if self._slot else None
+        if item is not None:
+            try:
+                self._work(item)
+            except Exception as error:
+                self._failed(error)
         with self._changed:
-            if self._slot:
-                self._schedule()
-            else:
-                self._running = False
-                self._changed.notify_all()
+            self._running = bool(self._slot) and self._worker.submit(self._step)
+            self._changed.notify_all()
 
 
-def submit(pool: ThreadPoolExecutor, task: Callable[[], None]) -> None:
-    """Run `task` in `pool`, on behalf of the Jupyter message that is being handled here.
+class Stopped(Exception):
+    """A computation was given up half-way: nobody waits for its result any more."""
 
-    Jupyter keeps that message in a context variable and marks what a widget says as its reply, so
-    the worker inherits the context.
+
+@contextmanager
+def until(stop: Callable[[], bool]) -> Iterator[None]:
+    """Raise `Stopped` at the first operation of torch in this block for which `stop()` is true.
+
+    It needs no help of what computes: torch asks before each operation of this thread.
     """
-    pool.submit(contextvars.copy_context().run, task)
+    with _Asking(stop):
+        yield
+
+
+class _Asking(TorchFunctionMode):
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if self._stop():
+            raise Stopped
+        return function(*args, **(kwargs or {}))
 
 
 def event_loop_runs() -> bool:

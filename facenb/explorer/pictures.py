@@ -8,12 +8,30 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor
 
+ENOUGH = 256  # pixels a side that a browser can enlarge without the squares showing
 
-def to_picture(image: Tensor, size: int) -> Image.Image:
-    """One image (3, R, R) in [−1, 1] as a PIL picture of `size` pixels a side."""
-    pixels = image.detach().add(1).mul(127.5).clamp(0, 255).round().byte().permute(1, 2, 0)
+
+def to_picture(image: Tensor, size: int | None = None) -> Image.Image:
+    """One image (3, R, R) in [−1, 1] as a PIL picture, of `size` pixels a side if that is given."""
+    pixels = image.detach().add(1).mul_(127.5).clamp_(0, 255).round_().byte().permute(1, 2, 0)
     picture = Image.fromarray(pixels.cpu().contiguous().numpy())
+    if size in (None, picture.width):
+        return picture
     return picture.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def for_screen(image: Tensor, size: int) -> bytes:
+    """One image (3, R, R) as JPEG for a place of `size` pixels a side, scaled by the browser.
+
+    All its pixels, since a screen may have two for each of the page's; small ones are enlarged.
+    """
+    side = image.shape[-1]
+    return to_jpeg(to_picture(image, side if side >= min(size, ENOUGH) else size))
+
+
+def at_least(image: Tensor, size: int) -> Image.Image:
+    """One image (3, R, R) as a PIL picture of all its pixels, enlarged to `size` if it has less."""
+    return to_picture(image, max(size, image.shape[-1]))
 
 
 def to_jpeg(picture: Image.Image) -> bytes:

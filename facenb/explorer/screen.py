@@ -1,29 +1,47 @@
-"""Puts states on the explorer's screen: pictures first, scores or the strip right after."""
+"""Puts states on the explorer's screen: a preview at once, the image and the scores after it.
+
+While a slider moves, states are drawn in preview size, the newest only. When it has rested for a
+moment the newest state is drawn in full size, in the same worker thread, so that no preview can
+come after the full image of a later state; a full image that is overtaken is given up half-way.
+The panel (scores or strip) has another worker, and is never waited for.
+"""
 
 from __future__ import annotations
 
+import contextvars
 import threading
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
 
+from facenb.errors import FacenbError
 from facenb.explorer import pictures
-from facenb.explorer.charts import readable, score_chart, strip_chart
+from facenb.explorer.charts import ScoreChart, readable, strip_chart
 from facenb.explorer.engine import Engine, Frame
-from facenb.explorer.latest import FRAMES, SCORES, Latest
+from facenb.explorer.latest import FRAMES, SCORES, Latest, Stopped, until
 from facenb.explorer.state import EditState
 from facenb.explorer.view import View
 
+REST = 0.15  # seconds without a change after which the full image is drawn
 _STRIP = 7  # pictures in a strip
 _KEY = "○ before ● after │ average · change in standard deviations"
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A state to be shown; each has its number, since undo shows an equal one again."""
+
+    number: int
+    state: EditState
+
+
 class Screen:
-    """Draws the newest state into the pictures and the panel of `view`, in worker threads.
+    """Draws the newest state into the images and the panel of `view`, in worker threads.
 
     Args:
         engine, view: what computes, and where it shows.
-        size: pixels a side of each picture.
+        size: pixels a side of each image on the page.
         reach: a strip goes from −reach to +reach.
         lock: held while widgets are written, since events write them as well.
     """
@@ -33,77 +51,160 @@ class Screen:
     ) -> None:
         self._engine, self._view, self._size, self._reach = engine, view, size, reach
         self._lock = lock
-        self._frame: Frame | None = None
+        self._asked = _Asked(0, EditState())
+        self._drawn, self._frame = -1, None  # the number of the state on screen, and its images
         self._error: Exception | None = None
-        self._frames = Latest(self._draw, FRAMES, self._failed)
+        self._rest: threading.Timer | None = None
+        self._closed = False
+        self._previews = Latest(self._draw_preview, FRAMES, self._failed)
+        self._fulls = Latest(self._draw_full, FRAMES, self._failed)
         self._panels = Latest(self._draw_panel, SCORES, self._failed)
-        view.strip.observe(lambda _: self._panels.put(self.frame()), "value")
+        self._chart = ScoreChart(engine.scorers.attributes if engine.scorers else ())
         self.strip_of = next(iter(engine.editors))  # the attribute that was moved last
 
     def show(self, state: EditState) -> None:
         """Have `state` drawn; returns at once."""
-        self._frames.put(state)
+        with self._lock:
+            self._asked = _Asked(self._asked.number + 1, state)
+            self._stop_rest()
+            self._previews.put(self._asked)
+
+    def show_full(self, state: EditState) -> None:
+        """Have `state` drawn in full size, without a preview; returns at once."""
+        with self._lock:
+            self._asked = _Asked(self._asked.number + 1, state)
+            self._stop_rest()
+            self._fulls.put(self._asked)
+
+    def preview(self) -> Frame:
+        """The newest state as drawn, in whatever size; raises what drawing raised."""
+        self._previews.wait()
+        return self._result()
 
     def frame(self) -> Frame:
-        """The newest state as drawn, once it is; raises what drawing raised."""
-        self._frames.wait()
-        if self._error is not None:
-            raise self._error
-        return self._frame
+        """The newest state as drawn in full size; raises what drawing raised."""
+        while True:
+            self._previews.wait()
+            self._fulls.wait()
+            with self._lock:
+                if self._closed:
+                    raise FacenbError("this Explorer is closed.")
+                if self._error is not None or self._has_full():
+                    return self._result()
+                self._stop_rest()
+                self._fulls.put(self._asked)
 
     def wait(self) -> None:
-        """Return when pictures and panel both show the newest state; raises what drawing raised."""
+        """Return when images and panel both show the newest state; raises what drawing raised."""
         self.frame()
         self._panels.wait()
-        self.frame()
+        self._result()
+
+    def refresh_panel(self) -> None:
+        """Draw the panel again: it is to show something else."""
+        if self._frame is not None:
+            self._panels.put(self._frame)
 
     def sweep(self, name: str, count: int, size: int | None = None) -> list[Image.Image]:
         """`count` pictures with `name` from low to high and the other edits as they are."""
-        images = self._engine.sweep(self.frame().state, name, self._strengths(count))
-        return [pictures.to_picture(image, size or self._size) for image in images]
+        size = size or self._size
+        images = self._engine.sweep(self._asked.state, name, self._strengths(count), size)
+        return [pictures.to_picture(image, size) for image in images]
 
     def pair(self) -> list[Image.Image]:
-        """Before and after."""
+        """Before and after with all their pixels, enlarged where they have less than the screen."""
         frame = self.frame()
-        return [pictures.to_picture(image[0], self._size) for image in (frame.before, frame.after)]
+        return [pictures.at_least(image[0], self._size) for image in (frame.before, frame.after)]
 
-    def _draw(self, state: EditState) -> None:
-        frame = self._engine.frame(state)
-        after = pictures.to_jpeg(pictures.to_picture(frame.after[0], self._size))
+    def close(self) -> None:
+        """Draw nothing any more."""
         with self._lock:
-            if self._frame is None or self._frame.before is not frame.before:
-                before = pictures.to_picture(frame.before[0], self._size)
-                self._view.before.value = pictures.to_jpeg(before)
+            self._closed = True
+            self._asked = _Asked(self._asked.number + 1, self._asked.state)  # stops a full image
+            self._stop_rest()
+        for work in (self._previews, self._fulls, self._panels):
+            work.drop()
+
+    def _draw_preview(self, asked: _Asked) -> None:
+        engine = self._engine
+        self._put(asked, engine.frame(asked.state, engine.preview_size))
+        if engine.preview_size < engine.full_size:
+            with self._lock:
+                if asked is self._asked:
+                    self._stop_rest()
+                    context = contextvars.copy_context()  # of the event, as `Worker.submit` says
+                    self._rest = threading.Timer(REST, context.run, [self._fulls.put, asked])
+                    self._rest.daemon = True
+                    self._rest.start()
+
+    def _draw_full(self, asked: _Asked) -> None:
+        if asked is not self._asked or self._has_full():
+            return
+        self._engine.edited(asked.state)  # an editor may use what cannot be stopped half-way
+        try:
+            with until(lambda: asked is not self._asked):
+                frame = self._engine.frame(asked.state)
+        except Stopped:
+            return
+        if asked is self._asked:
+            self._put(asked, frame)
+
+    def _put(self, asked: _Asked, frame: Frame) -> None:
+        """Show the images; the panel follows."""
+        after = pictures.for_screen(frame.after[0], self._size)
+        known = self._frame is not None and self._frame.before is frame.before
+        before = None if known else pictures.for_screen(frame.before[0], self._size)
+        with self._lock:
+            if self._closed:
+                return
+            if before is not None:
+                self._view.before.value = before
             self._view.after.value = after
-            self._frame, self._error = frame, None
+            self._drawn, self._frame, self._error = asked.number, frame, None
         self._panels.put(frame)
 
     def _draw_panel(self, frame: Frame) -> None:
-        view, scorers = self._view, self._engine.scorers
+        view, engine = self._view, self._engine
         if view.strip.value:
-            name = self.strip_of
-            images = self._engine.sweep(frame.state, name, self._strengths(_STRIP))
-            small = [pictures.to_picture(image, 2 * self._size // _STRIP) for image in images]
-            current = frame.state.strengths.get(name, 0.0)
-            html = strip_chart(small, self._strengths(_STRIP), current)
+            name, size = self.strip_of, 2 * self._size // _STRIP
+            strengths = self._strengths(_STRIP)
+            images = engine.sweep(frame.state, name, strengths, size)
+            small = [pictures.to_picture(image, size) for image in images]
+            html = strip_chart(small, strengths, frame.state.strengths.get(name, 0.0))
             self._write_panel(readable(name), "with the other edits as they are", html)
-        elif scorers is None:
+        elif engine.scorers is None:
             self._write_panel("", "", "")
         else:
-            if not self._engine.knows_spread:
+            if not engine.knows_spread:
                 self._write_panel("Scores", "looking at 64 faces once, for the scale …", "")
-            scores = self._engine.scores(frame)
-            self._write_panel("Scores", _KEY, score_chart(scorers.attributes, scores))
+            moving = frame.size < engine.full_size
+            html = self._chart.html(engine.scores(frame), view.shown_scores.value, moving)
+            self._write_panel("Scores", _KEY, html)
 
     def _write_panel(self, title: str, key: str, html: str) -> None:
         with self._lock:
-            self._view.title_panel(title, key)
-            self._view.panel.value = html
+            if not self._closed:
+                self._view.title_panel(title, key)
+                self._view.panel.value = html
 
     def _strengths(self, count: int) -> list[float]:
         return torch.linspace(-self._reach, self._reach, count, dtype=torch.float64).tolist()
 
+    def _has_full(self) -> bool:
+        return self._drawn == self._asked.number and self._frame.size == self._engine.full_size
+
+    def _result(self) -> Frame:
+        if self._error is not None:
+            raise self._error
+        return self._frame
+
+    def _stop_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+
     def _failed(self, error: Exception) -> None:
         with self._lock:
             self._error = error
-            self._view.complain(error)
+            if not self._closed:
+                self._view.complain(error)
