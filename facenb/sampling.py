@@ -3,6 +3,8 @@
 The images are never kept: at any time one batch of them is alive on each core. Scores go to disk
 in parts, so that a run that is killed goes on where it stopped, and a larger run begins with what a
 smaller one of the same seed has done.
+
+Generators of several sizes are scored at `generator.scoring_size` where no `size` is given.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ from facenb.threads import on_all_cores
 PART = 256  # codes to a file on disk: what a kill can cost at most
 BATCH = 16  # codes to a forward pass on a core: more, and the scorers' feature maps are far from it
 _DEVICE_BATCH = 64  # … on another device, of which there is one
-_VERSION = 1  # raise when a change here alters the scores
+# Pixels to a pass of the generator on a core: two images of 256 px. Of more, the feature maps are
+# far from the core, and an image takes longer.
+_PIXELS = 2 * 256**2
+_VERSION = 2  # raise when a change here alters the scores
 
 
 @dataclass(frozen=True)
@@ -53,15 +58,27 @@ class ScoredSamples:
 
 
 def sample_scored(
-    generator: Generator, scorers: ScorerSuite, n: int, seed: int = 0, space: str = "z"
+    generator: Generator,
+    scorers: ScorerSuite,
+    n: int,
+    seed: int = 0,
+    space: str = "z",
+    size: int | None = None,
 ) -> ScoredSamples:
     """`n` scored samples of the generator, from disk where they were scored before.
 
     Deterministic: the same arguments give the same numbers, however often the work was
     interrupted. Entries that are damaged are scored again with a warning.
+
+    Args:
+        size: of the images, one of `generator.sizes`; `generator.scoring_size` by default.
+
+    Raises:
+        ValueError: a size that the generator does not have.
     """
     latents = generator.sample(n, seed, space)
-    inputs = _identity(generator, scorers) | {"seed": seed, "space": space}
+    size = generator.scoring_size if size is None else size
+    inputs = _identity(generator, scorers, size) | {"seed": seed, "space": space}
     parts = cache.folder("scores", inputs)
     scores = []
     with tqdm(total=n, desc=f"scoring {generator.name}", unit="img", leave=False) as bar:
@@ -69,7 +86,9 @@ def sample_scored(
             stop = min(start + PART, n)
             part = cache.stored(
                 parts / f"{start:07d}-{stop:07d}.safetensors",
-                lambda a=start, b=stop: {"scores": score(generator, scorers, latents[a:b])},
+                lambda a=start, b=stop: {
+                    "scores": score(generator, scorers, latents[a:b], size=size)
+                },
             )
             scores.append(part["scores"])
             bar.update(stop - start)
@@ -78,18 +97,27 @@ def sample_scored(
 
 @torch.no_grad()  # not inference mode: its tensors could not take part in autograd later
 def score(
-    generator: Generator, scorers: ScorerSuite, latents: Latents, progress: str | None = None
+    generator: Generator,
+    scorers: ScorerSuite,
+    latents: Latents,
+    progress: str | None = None,
+    size: int | None = None,
 ) -> Tensor:
     """Scores (N, A) on the CPU of the images of `latents`, a batch at a time on every core.
 
     Args:
         progress: a description turns a progress bar on.
+        size: of the images, one of `generator.sizes`; `generator.scoring_size` by default.
+
+    Raises:
+        ValueError: a size that the generator does not have.
     """
     latents = latents.to(generator.device)
+    size = generator.scoring_size if size is None else size
 
     @torch.no_grad()  # this holds for one thread: of() runs in several
     def of(batch: Latents) -> Tensor:
-        return scorers(generator.synthesize(batch)).cpu()
+        return scorers(draw(generator, batch, size)).cpu()
 
     if generator.device.type == "cpu":
         batches = _batches(latents, BATCH, torch.get_num_threads())
@@ -99,6 +127,15 @@ def score(
         found = map(of, batches)
     bar = tqdm(found, progress, len(batches), unit="batch", leave=False, disable=progress is None)
     return torch.cat(list(bar))
+
+
+def draw(generator: Generator, latents: Latents, size: int) -> Tensor:
+    """Images (N, 3, size, size) of a batch; on the CPU a few at a time where they are large."""
+    if generator.device.type != "cpu":
+        return generator.synthesize(latents, size)
+    few = max(_PIXELS // max(size, 1) ** 2, 1)
+    parts = [latents[i : i + few] for i in range(0, len(latents), few)]
+    return torch.cat([generator.synthesize(part, size) for part in parts])
 
 
 def _batches(latents: Latents, size: int, cores: int = 1) -> list[Latents]:
@@ -114,25 +151,32 @@ def score_edits(
     editor: Editor,
     latents: Latents,
     strengths: Sequence[float],
+    size: int | None = None,
 ) -> Tensor:
     """Scores (N, S, A) of every code edited to every strength, from disk where they are known.
 
-    The cache is keyed by the edited codes themselves, so that any editor can be asked.
+    The cache is keyed by the edited codes themselves, so that any editor can be asked. `size` is
+    that of `score`.
     """
     codes = strip(editor, latents.to("cpu"), strengths)
-    found = score_once(generator, scorers, codes, f"scoring {editor.name}")
+    found = score_once(generator, scorers, codes, f"scoring {editor.name}", size)
     return found.unflatten(0, (len(latents), len(strengths)))
 
 
 def score_once(
-    generator: Generator, scorers: ScorerSuite, latents: Latents, progress: str | None = None
+    generator: Generator,
+    scorers: ScorerSuite,
+    latents: Latents,
+    progress: str | None = None,
+    size: int | None = None,
 ) -> Tensor:
     """`score`, from disk where these very codes were scored before."""
     codes = latents.to("cpu")
+    size = generator.scoring_size if size is None else size
     asked = {"space": codes.space, "codes": sha256_tensor(codes.values)}
-    inputs = _identity(generator, scorers) | asked
+    inputs = _identity(generator, scorers, size) | asked
     found = cache.cached(
-        "edit-scores", inputs, lambda: {"scores": score(generator, scorers, codes, progress)}
+        "edit-scores", inputs, lambda: {"scores": score(generator, scorers, codes, progress, size)}
     )
     return found["scores"]
 
@@ -143,28 +187,31 @@ def score_paths(
     editors: Sequence[Editor],
     latents: Latents,
     strengths: Sequence[float],
+    size: int | None = None,
 ) -> Tensor:
     """Scores (N, K, S, A) along the path of each of K editors, as `facenb.naming` takes them.
 
-    At strength 0 every path is at the unedited code: it is scored once, not once an editor.
+    At strength 0 every path is at the unedited code: it is scored once, not once an editor. `size`
+    is that of `score`.
     """
     moved = [strength for strength in strengths if strength]
-    paths = [score_edits(generator, scorers, e, latents, moved) for e in editors]
+    paths = [score_edits(generator, scorers, e, latents, moved, size) for e in editors]
     scores = torch.stack(paths, dim=1)
     if len(moved) < len(strengths):
-        still = score_edits(generator, scorers, editors[0], latents, [0.0])
+        still = score_edits(generator, scorers, editors[0], latents, [0.0], size)
         still = still[:, None].expand(-1, len(editors), -1, -1)
         order = [0 if not strength else 1 + moved.index(strength) for strength in strengths]
         scores = torch.cat([still, scores], dim=2)[:, :, order]
     return scores
 
 
-def _identity(generator: Generator, scorers: ScorerSuite) -> dict[str, object]:
+def _identity(generator: Generator, scorers: ScorerSuite, size: int) -> dict[str, object]:
     """What decides the scores of a code, for cache keys."""
     return {
         "version": _VERSION,
         "generator": generator.fingerprint,
         "scorers": scorers.fingerprint,
         "names": scorers.names,
+        "size": size,
         "device": generator.device.type,
     }

@@ -13,7 +13,7 @@ import torch
 from facenb import cache
 from facenb.editors import LinearEditor
 from facenb.errors import UnknownNameError
-from facenb.sampling import PART, sample_scored, score, score_edits, score_paths
+from facenb.sampling import PART, draw, sample_scored, score, score_edits, score_paths
 
 # A generator and a suite small enough to run in no time; the same file is run as a program below,
 # so that a process can be killed in the middle of its work.
@@ -170,6 +170,51 @@ def test_paths_share_the_unedited_codes(own_cache):
     assert scores.shape == (3, 4, 3, 2)
     assert torch.allclose(scores, whole, atol=1e-6)
     assert suite.seen == 3 * (4 * 2 + 1)  # not 3 · 4 · 3
+
+
+class TwoSizes(Tiny):
+    """Draws 4 or 2 pixels a side, is scored at 2, and counts what it draws by size."""
+
+    sizes, scoring_size = (2, 4), 2
+    drawn = None
+
+    def synthesize(self, latents, size=None):
+        if size == 2:
+            self.drawn = (*(self.drawn or ()), len(latents))
+        images = super().synthesize(latents, 4 if size == 2 else size)
+        return images[:, :, ::2, ::2] if size == 2 else images
+
+
+def test_the_size_that_is_scored_is_the_generators_or_the_one_asked_for(own_cache):
+    generator, suite = TwoSizes(), Suite()
+    latents = generator.sample(5, 7)
+    images = generator.synthesize(latents, 4)
+    small = images[:, :, ::2, ::2]
+    editor = LinearEditor("a", torch.eye(8)[0])
+    assert torch.allclose(score(generator, suite, latents), suite(small), atol=1e-6)
+    assert torch.allclose(score(generator, suite, latents, size=4), suite(images), atol=1e-6)
+    for size, seen in ((None, small), (2, small), (4, images)):
+        samples = sample_scored(generator, suite, 5, 7, size=size)
+        assert torch.allclose(samples.scores, suite(seen), atol=1e-6)
+        edited = score_edits(generator, suite, editor, latents, [0.0], size)
+        assert torch.allclose(edited[:, 0], suite(seen), atol=1e-6)
+        paths = score_paths(generator, suite, [editor], latents, [0.0, 1.0], size)
+        assert torch.allclose(paths[:, 0, 0], suite(seen), atol=1e-6)
+    suite.seen = 0
+    sample_scored(generator, suite, 5, 7, size=2)  # the default, by its number: the same entry
+    assert suite.seen == 0
+    with pytest.raises(ValueError, match="expected a size among 2, 4, given 3"):
+        score(generator, suite, latents, size=3)
+
+
+def test_large_images_are_drawn_a_few_at_a_time(monkeypatch):
+    generator = TwoSizes()
+    latents = generator.sample(7, 7)
+    whole = draw(generator, latents, 2)
+    monkeypatch.setattr("facenb.sampling._PIXELS", 3 * 2**2)
+    generator.drawn = ()
+    assert torch.allclose(draw(generator, latents, 2), whole, atol=1e-6)
+    assert generator.drawn == (3, 3, 1)
 
 
 def test_paths_without_an_unedited_step(own_cache):
