@@ -26,6 +26,8 @@ from facenb.generators import Generator, record
 from facenb.latents import Latents
 
 DPI = 110
+CELL = 192  # pixels of a face in a grid, where it has so many
+_QUALITY = 88  # of JPEG
 
 
 def _set_style() -> None:
@@ -68,14 +70,23 @@ class FigureFolder:
             "numbers": {},
         }
 
-    def save(self, figure: Figure, name: str, caption: str, vector: bool = False) -> None:
-        """Write name.png, and name.svg for charts (`vector`); the caption goes to numbers.json."""
+    def save(
+        self, figure: Figure, name: str, caption: str, vector: bool = False, photo: bool = False
+    ) -> None:
+        """Write name.png; for charts (`vector`) name.svg too; for large faces (`photo`) name.jpg.
+
+        The caption goes to numbers.json.
+        """
         facts = {k: str(v) for k, v in self.record.items() if not isinstance(v, dict)}
-        for kind in ("png", "svg") if vector else ("png",):
+        for kind in ("jpg",) if photo else ("png", "svg") if vector else ("png",):
             buffer = io.BytesIO()
             description = f"{caption} ({', '.join(f'{k} {v}' for k, v in facts.items())})"
-            extra = {"Date": None} if kind == "svg" else {}
-            figure.savefig(buffer, format=kind, metadata={"Description": description, **extra})
+            extra: dict = {"metadata": {"Description": description}}
+            if kind == "svg":
+                extra["metadata"]["Date"] = None
+            if kind == "jpg":
+                extra = {"pil_kwargs": {"quality": _QUALITY, "optimize": True}}
+            figure.savefig(buffer, format=kind, **extra)
             figure.set_layout_engine("none")  # it is laid out: doing so again takes seconds
             atomic_write(self.path / f"{name}.{kind}", buffer.getvalue())
         self._note("figures", name, caption)
@@ -101,13 +112,13 @@ def image_grid(
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
     title: str = "",
-    cell: float = 0.72,
+    cell: float | None = None,
 ) -> Figure:
     """A grid of pictures with labelled rows and columns.
 
     Args:
         images: (R, C, 3, H, W), or (N, 3, H, W) with `columns`, in [−1, 1].
-        cell: inches a picture.
+        cell: inches an image; by default CELL pixels, or 0.72 inches of smaller images.
     """
     if images.ndim == 4:
         rows = -(-len(images) // columns)
@@ -115,6 +126,7 @@ def image_grid(
         images = torch.cat([images, blank]).unflatten(0, (rows, columns))
     rows, columns, height, width = *images.shape[:2], *images.shape[-2:]
     gap = max(1, height // 32)
+    cell = max(0.72, min(height, CELL) / DPI) if cell is None else cell
     mosaic = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3))
     pixels = ((images.detach().cpu().clamp(-1, 1) + 1) / 2).permute(0, 1, 3, 4, 2).numpy()
     for row in range(rows):
@@ -143,11 +155,29 @@ def image_grid(
 
 @torch.inference_mode()
 def strip_images(
-    generator: Generator, editor: Editor, latents: Latents, strengths: Sequence[float]
+    generator: Generator,
+    editor: Editor,
+    latents: Latents,
+    strengths: Sequence[float],
+    size: int | None = None,
 ) -> Tensor:
-    """(N, S, 3, H, W): every code edited to every strength."""
+    """(N, S, 3, size, size): every code edited to every strength; 512 pixels at most by default."""
     codes = strip(editor, latents, strengths)
-    return generator.synthesize(codes).unflatten(0, (len(latents), len(strengths)))
+    images = synthesize_each(generator, codes, size or figure_size(generator))
+    return images.unflatten(0, (len(latents), len(strengths)))
+
+
+@torch.inference_mode()
+def synthesize_each(generator: Generator, latents: Latents, size: int | None = None) -> Tensor:
+    """Images (N, 3, size, size), a few at a time, so that memory does not grow with N."""
+    size = size or figure_size(generator)
+    parts = [latents[i : i + 4] for i in range(0, len(latents), 4)]
+    return torch.cat([generator.synthesize(part, size) for part in parts])
+
+
+def figure_size(generator: Generator) -> int:
+    """The size that figures are made from: the first of 512 or more, or the largest there is."""
+    return next((size for size in generator.sizes if size >= 512), generator.resolution)
 
 
 def heatmap(

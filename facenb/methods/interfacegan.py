@@ -11,9 +11,13 @@ from sklearn.base import BaseEstimator
 from sklearn.svm import SVC
 from torch import Tensor
 
+from facenb.directions import Directions, load_directions
 from facenb.editors import LinearEditor
-from facenb.errors import check_finite
+from facenb.errors import UnknownNameError, check_finite
+from facenb.generators import Generator
+from facenb.samples import load_samples
 from facenb.sampling import ScoredSamples
+from facenb.scorers import ScorerSuite
 
 MIN_PER_CLASS = 10  # fewer confident samples than this on a side do not make a boundary
 
@@ -118,6 +122,26 @@ def fit_boundaries(
         except ValueError as error:
             raise ValueError(f"no boundary for {name!r}: {error}") from error
     return found
+
+
+def load_boundaries(
+    generator: Generator,
+    scorers: ScorerSuite,
+    n: int,
+    confident: float = 0.02,
+    seed: int = 0,
+) -> Directions:
+    """The boundaries that ship for the generator, or else new ones from `n` of its samples.
+
+    In W where the generator has one, else in Z.
+    """
+    try:
+        return load_directions("interfacegan", generator.name)
+    except UnknownNameError:
+        space = "w" if "w" in generator.spaces else "z"
+        found = fit_boundaries(load_samples(generator, scorers, n, space), confident, seed)
+        editors = {name: boundary.editor(name, space) for name, boundary in found.items()}
+        return Directions.from_editors(editors, method="InterFaceGAN", generator=generator.name)
 
 
 def _check(latents: Tensor, scores: Tensor, confident: float, train_share: float) -> None:
