@@ -29,7 +29,9 @@ def resize(images: Tensor, size: int) -> Tensor:
     tfjs resizes without half-pixel centres, which shifts a 64-pixel image by up to a pixel; the
     nets see nothing of the sort in training, so this is not reproduced.
     """
-    images = F.interpolate(images, (size, size), mode="bilinear", antialias=images.shape[-1] > size)
+    if images.shape[2:] != (size, size):
+        shrinks = images.shape[-1] > size
+        images = F.interpolate(images, (size, size), mode="bilinear", antialias=shrinks)
     return images.contiguous(memory_format=torch.channels_last)
 
 
