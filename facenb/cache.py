@@ -43,7 +43,7 @@ def cached(
 def stored(
     path: Path, compute: Callable[[], dict[str, Tensor]], notes: Mapping[str, str] | None = None
 ) -> dict[str, Tensor]:
-    """The tensors in `path`, or else those of `compute`, written there whole.
+    """The tensors in `path`, or else those of `compute`, written there whole, if that can be.
 
     `notes` go into the file's metadata, for whoever wants to know where it came from.
     """
@@ -53,7 +53,14 @@ def stored(
         except (SafetensorError, ValueError, OSError) as error:
             warnings.warn(f"{path} is damaged ({error}); computing it again.", stacklevel=2)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
-    atomic_write(path, save(tensors, {**(notes or {}), "sha256": _digest(tensors)}))
+    try:
+        atomic_write(path, save(tensors, {**(notes or {}), "sha256": _digest(tensors)}))
+    except OSError as error:
+        warnings.warn(
+            f"{path} cannot be written ({error}), so that this will be computed again next time. "
+            "Set FACENB_CACHE to a folder that can be written to.",
+            stacklevel=2,
+        )
     return tensors
 
 

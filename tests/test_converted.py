@@ -110,6 +110,14 @@ def test_a_damaged_conversion_is_made_again(converter: types.ModuleType, damage:
     assert converter.calls == 2
 
 
+def test_a_cache_that_cannot_be_written_is_a_warning(converter: types.ModuleType) -> None:
+    assets.asset_path("toy/toy.bin")
+    converted_path("toy").parent.write_bytes(b"in the way")
+    with pytest.warns(UserWarning, match=r"cannot be written .* FACENB_CACHE"):
+        tensors, graph = load_net("toy")
+    assert tensors["weight"].tolist() == list(CONTENT) and graph == {"steps": ["é"]}
+
+
 def test_a_new_version_or_another_file_is_converted_anew(
     converter: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
