@@ -7,14 +7,14 @@ import io
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from tiny import DIM, NAMES, Bend, TinyGenerator, TinySuite, drive, pixels, shown
 
 from facenb.directions import Directions
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
@@ -22,56 +22,6 @@ from facenb.explorer import EditState, Explorer
 from facenb.explorer import explorer as explorer_module
 from facenb.explorer.latest import SCORES
 from facenb.explorer.state import History, parse_face
-from facenb.generators import Generator
-from facenb.latents import Latents
-from facenb.scorers import Attribute
-
-DIM = 6
-NAMES = ("smile", "age", "glasses")
-
-
-class TinyGenerator(Generator):
-    """A linear picture of the code; `gate` can keep it waiting, `drawn` counts its pictures."""
-
-    name, resolution, latent_dim, spaces, fingerprint = "tiny", 8, DIM, ("z",), "f1"
-
-    def __init__(self) -> None:
-        super().__init__()
-        random = torch.Generator().manual_seed(1)
-        self.basis = nn.Parameter(torch.randn(DIM, 3 * 8 * 8, generator=random), False)
-        self.gate, self.drawn = threading.Event(), 0
-        self.gate.set()
-
-    def _synthesize(self, latents: Latents) -> Tensor:
-        self.gate.wait()
-        self.drawn += len(latents)
-        return (latents.values @ self.basis / 4).tanh().view(-1, 3, 8, 8)
-
-
-class TinySuite(nn.Module):
-    """Brightness and the red part of it."""
-
-    fingerprint = "s1"
-    names = ("brightness", "red")
-    attributes = (
-        Attribute("brightness", "grey", "dark", "bright", "nuisance", "pixels", ""),
-        Attribute("red", "grey", "<cold>", "warm", "nuisance", "pixels", ""),
-    )
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.stack([images.mean((1, 2, 3)), images[:, 0].mean((1, 2))], 1)
-
-
-@dataclass(frozen=True)
-class Bend:
-    """A non-linear editor: it moves a code in a way that depends on the code."""
-
-    name: str = "bend"
-    space: str = "z"
-
-    def edit(self, latents: Latents, strength: float | Tensor) -> Latents:
-        strength = torch.as_tensor(strength).reshape(-1, 1)
-        return latents + strength * latents.values.roll(1, -1).sin()
 
 
 @pytest.fixture(autouse=True)
@@ -95,22 +45,14 @@ def make(directions, tmp_path):
     return build
 
 
-def pixels(picture: Image.Image) -> np.ndarray:
-    return np.asarray(picture)
-
-
-def shown(widget) -> np.ndarray:
-    """The pixels that an image widget shows."""
-    return pixels(Image.open(io.BytesIO(widget.value)).convert("RGB"))
-
-
-def drive(steps) -> None:
-    """Run `steps` on an event loop, as a kernel runs the events of widgets."""
-
-    async def run() -> None:
-        steps()
-
-    asyncio.run(run())
+def in_worker(worker, function):
+    """What `function` returns in the thread of a worker that is hired."""
+    found, done = [], threading.Event()
+    worker.hire()
+    worker.submit(lambda: (found.append(function()), done.set()))
+    assert done.wait(30)
+    worker.release()
+    return found[0]
 
 
 # --- states
@@ -188,10 +130,10 @@ def test_bad_seed_text_is_a_message_and_changes_nothing(make, text):
     explorer = make(seed=3)
     explorer.set(smile=1.0)
     view, state = explorer._view, explorer.state
-    view.seed.value = text
+    view.face.value = text
     assert "expected a whole number" in view.status.value
-    assert explorer.state == state and view.seed.value == "3"
-    view.seed.value = "12:1"
+    assert explorer.state == state and view.face.value == "3"
+    view.face.value = "12:1"
     assert explorer.state == replace(state, seed=12, index=1)
     assert "expected" not in view.status.value
 
@@ -234,7 +176,8 @@ def test_a_non_linear_editor_is_conditioned_but_not_held(make, directions):
     start = TinyGenerator().sample(1)
     moved = directions.vectors @ (explorer.latents - start).values[0]
     assert moved[[0, 2]].abs().max() < 1e-6 < moved[1].abs()
-    assert "bend" not in explorer._view.ticks
+    with pytest.raises(KeyError):
+        explorer._view.sliders.tick("bend")
     with pytest.raises(ValueError, match="only an editor with a direction"):
         explorer.hold("bend")
 
@@ -243,18 +186,18 @@ def test_holding_what_leaves_nothing_is_a_message(make):
     same = torch.eye(DIM)[:1].repeat(2, 1)
     explorer = make(editors=Directions(("one", "other"), same).editors())
     explorer.set(one=1.0)
-    explorer._view.ticks["other"].value = True
+    explorer._view.sliders.tick("other").value = True
     assert "nothing of it is left" in explorer._view.status.value
-    assert not explorer.state.held and not explorer._view.ticks["other"].value
+    assert not explorer.state.held and not explorer._view.sliders.tick("other").value
 
 
 def test_ticks_hold(make):
     explorer = make()
-    explorer._view.ticks["age"].value = True
-    explorer._view.ticks["smile"].value = True
+    explorer._view.sliders.tick("age").value = True
+    explorer._view.sliders.tick("smile").value = True
     assert explorer.state.held == {"age", "smile"}
     explorer.reset()
-    assert not any(tick.value for tick in explorer._view.ticks.values())
+    assert not any(explorer._view.sliders.tick(name).value for name in NAMES)
 
 
 # --- the newest position wins
@@ -264,7 +207,7 @@ def test_a_hundred_positions_make_two_frames_at_most(make):
     generator = TinyGenerator()
     explorer = make(generator, scorers=TinySuite(), reference_scores=torch.randn(9, 2))
     explorer.render()
-    slider = explorer._view.sliders["smile"]
+    slider = explorer._view.sliders.slider("smile")
     drawn = generator.drawn
 
     def drag() -> None:
@@ -292,7 +235,7 @@ def test_an_event_does_not_wait_for_the_picture(make):
 
     def move() -> None:
         generator.gate.clear()
-        explorer._view.sliders["age"].value = 1.0  # would hang here if it drew
+        explorer._view.sliders.slider("age").value = 1.0  # would hang here if it drew
         assert explorer.state.strengths == {"age": 1.0}
         assert explorer._view.after.value == before
         generator.gate.set()
@@ -305,7 +248,7 @@ def test_an_event_does_not_wait_for_the_picture(make):
 def test_without_an_event_loop_the_frame_is_there_at_once(make):
     explorer = make(scorers=TinySuite())
     before, panel = explorer._view.after.value, explorer._view.panel.value
-    explorer._view.sliders["age"].value = 2.0
+    explorer._view.sliders.slider("age").value = 2.0
     assert explorer._view.after.value != before
     assert explorer._view.panel.value != panel
 
@@ -313,10 +256,12 @@ def test_without_an_event_loop_the_frame_is_there_at_once(make):
 def test_an_error_while_drawing_is_shown_and_the_next_state_draws(make, directions):
     class Broken(Bend):
         def edit(self, latents, strength):
-            raise RuntimeError("no <such> edit")
+            if strength == 1.0:
+                raise RuntimeError("no <such> edit")
+            return latents
 
     explorer = make(editors=directions.editors() | {"broken": Broken("broken")})
-    explorer._view.sliders["broken"].value = 1.0
+    explorer._view.sliders.slider("broken").value = 1.0
     assert "no &lt;such&gt; edit" in explorer._view.status.value
     with pytest.raises(RuntimeError, match="no <such> edit"):
         explorer.render()
@@ -330,7 +275,7 @@ def test_scores_use_one_core_and_leave_other_threads_alone():
             return later.submit(torch.get_num_threads).result()
 
     before = torch.get_num_threads(), cores()
-    assert SCORES.submit(torch.get_num_threads).result() == 1
+    assert in_worker(SCORES, torch.get_num_threads) == 1
     assert (torch.get_num_threads(), cores()) == before
 
 
@@ -515,14 +460,14 @@ def test_controls_are_off_while_a_gif_is_made(make, tmp_path):
     async def press() -> None:
         generator.gate.clear()
         view.save_gif.click()
-        controls = [view.seed, view.reset, view.save_gif, *view.sliders.values()]
+        controls = [view.face, view.reset, view.save_gif, *map(view.sliders.slider, NAMES)]
         assert all(control.disabled for control in controls)
         generator.gate.set()
         while view.reset.disabled:
             await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(press(), 30))
-    assert not view.sliders["smile"].disabled and view.undo.disabled
+    assert not view.sliders.slider("smile").disabled and view.undo.disabled
     assert "Saved" in view.status.value and str(tmp_path) in view.status.value
     assert len(list((tmp_path / "edits").glob("*.gif"))) == 1
 
@@ -539,10 +484,10 @@ def test_file_names_are_plain_and_short(make, directions):
     names = tuple(f"a/b <{i}> {'x' * 20}" for i in range(5))
     editors = Directions(names, torch.eye(DIM)[:5]).editors()
     explorer = make(editors=editors)
-    explorer._view.sliders[names[0]].value = 0.1
+    explorer._view.sliders.slider(names[0]).value = 0.1
     assert explorer.save_png().name == f"seed0_a-b--0--{'x' * 20}+0.1.png"
-    for slider in explorer._view.sliders.values():
-        slider.value = 1.0
+    for name in names:
+        explorer._view.sliders.slider(name).value = 1.0
     assert len(explorer.save_png().name) < 100
 
 

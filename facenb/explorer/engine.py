@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,7 @@ from facenb.scorers import ScorerSuite
 
 PREVIEW = 256  # pixels that are enough while a slider moves
 _REFERENCE = 64  # faces that tell how much a score varies, when nobody gives the scores of more
+_RECENT = 6  # frames of full size that are kept, some 12 MB each at 1024 pixels
 _CHUNK = 2  # of them at a time: larger batches leave the processor's cache
 
 
@@ -95,6 +97,7 @@ class Engine:
         check_editors({name: together[name] for name in editors}, self.generator, code)
         self.editors, self.space = together, space
         self._edited: tuple[EditState | None, Latents | None] = (None, None)
+        self._recent: deque[Frame] = deque(maxlen=_RECENT)
         for memory in (self.code, self._conditioned):
             memory.cache_clear()
 
@@ -145,7 +148,14 @@ class Engine:
         size = size or self.full_size
         after = self.images(self.edited(state), size) if state.strengths else None
         before = self._image(state.seed, state.index, size)
-        return Frame(state, before, before if after is None else after)
+        frame = Frame(state, before, before if after is None else after)
+        if size == self.full_size:
+            self._recent.append(frame)
+        return frame
+
+    def recent(self, state: EditState) -> Frame | None:
+        """The frame of full size of a state that was drawn a moment ago: undo goes back to it."""
+        return next((frame for frame in self._recent if frame.state == state), None)
 
     def images(self, latents: Latents, size: int | None = None) -> Tensor:
         """Images (N, 3, size, size) without gradients."""

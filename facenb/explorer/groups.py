@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from facenb.scorers import ATTRIBUTES, Attribute
 
@@ -11,7 +12,7 @@ OTHER = "other"
 
 def group_of(attribute: Attribute) -> str:
     """The group of an attribute, such as "expression"."""
-    return getattr(attribute, "group", OTHER)
+    return attribute.group or OTHER
 
 
 def grouped(names: Iterable[str], attributes: Sequence[Attribute]) -> dict[str, list[str]]:
@@ -20,7 +21,8 @@ def grouped(names: Iterable[str], attributes: Sequence[Attribute]) -> dict[str, 
 
     "smile (line)" belongs where "smile" does.
     """
-    known = {attribute.name: group_of(attribute) for attribute in (*ATTRIBUTES, *attributes)}
+    every = (*chain.from_iterable(ATTRIBUTES.values()), *attributes)
+    known = {attribute.name: group_of(attribute) for attribute in every}
     groups: dict[str, list[str]] = {group: [] for group in (*known.values(), OTHER)}
     for name in names:
         groups[known.get(name, known.get(name.partition(" (")[0], OTHER))].append(name)

@@ -53,6 +53,7 @@ class Screen:
         self._lock = lock
         self._asked = _Asked(0, EditState())
         self._drawn, self._frame = -1, None  # the number of the state on screen, and its images
+        self._before: tuple[object, int] = (None, 0)  # the unedited face on screen, and its size
         self._error: Exception | None = None
         self._rest: threading.Timer | None = None
         self._closed = False
@@ -127,8 +128,9 @@ class Screen:
 
     def _draw_preview(self, asked: _Asked) -> None:
         engine = self._engine
-        self._put(asked, engine.frame(asked.state, engine.preview_size))
-        if engine.preview_size < engine.full_size:
+        known = engine.recent(asked.state)
+        self._put(asked, known or engine.frame(asked.state, engine.preview_size))
+        if not self._has_full():
             with self._lock:
                 if asked is self._asked:
                     self._stop_rest()
@@ -152,13 +154,15 @@ class Screen:
     def _put(self, asked: _Asked, frame: Frame) -> None:
         """Show the images; the panel follows."""
         after = pictures.for_screen(frame.after[0], self._size)
-        known = self._frame is not None and self._frame.before is frame.before
-        before = None if known else pictures.for_screen(frame.before[0], self._size)
+        face, size = (frame.state.seed, frame.state.index), frame.size
+        # the unedited face stays sharp while an edit of it is previewed
+        sharp = self._before[0] == face and self._before[1] >= size
+        before = None if sharp else pictures.for_screen(frame.before[0], self._size)
         with self._lock:
             if self._closed:
                 return
             if before is not None:
-                self._view.before.value = before
+                self._view.before.value, self._before = before, (face, size)
             self._view.after.value = after
             self._drawn, self._frame, self._error = asked.number, frame, None
         self._panels.put(frame)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from html import escape
 
 import ipywidgets as widgets
+from ipywidgets.widgets.widget_bool import CheckboxStyle
+from ipywidgets.widgets.widget_int import SliderStyle
 
 from facenb.explorer.charts import MINUS, readable
 from facenb.explorer.state import EditState
@@ -48,7 +52,7 @@ class SliderPanel:
         ends: Mapping[str, tuple[str, str]],
         reach: float,
     ) -> None:
-        self._ends, self._reach = dict(ends), reach
+        self._ends, self._reach, self._step = dict(ends), reach, step_for(reach)
         self._holdable = set(holdable)
         self._moved: Moved = lambda name, value: None
         self._held: Held = lambda name, value: None
@@ -57,15 +61,12 @@ class SliderPanel:
         self._sliders: dict[str, widgets.FloatSlider] = {}
         self._ticks: dict[str, widgets.Checkbox] = {}
         # one layout and one style for all: two widgets less for each slider
-        self._looks = {"layout": widgets.Layout(), "style": widgets.SliderStyle()}
-        self._tick_looks = {"layout": widgets.Layout(), "style": widgets.CheckboxStyle()}
+        self._looks = {"layout": widgets.Layout(), "style": SliderStyle()}
+        self._tick_looks = {"layout": widgets.Layout(), "style": CheckboxStyle()}
         self.search = classed(widgets.Text(continuous_update=True), "fx-search")
         self.search.observe(lambda _: self._lay_out(), "value")
-        self._head, self._note = widgets.HTML(), classed(widgets.HTML(), "fx-held")
-        self._list = classed(widgets.VBox(), "fx-list")
-        self.root = classed(
-            widgets.VBox([self.search, self._head, self._note, self._list]), "fx-sliders"
-        )
+        self._head, self._list = widgets.HTML(), classed(widgets.VBox(), "fx-list")
+        self.root = classed(widgets.VBox([self.search, self._head, self._list]), "fx-sliders")
         self.add(groups, holdable)
 
     @property
@@ -101,14 +102,14 @@ class SliderPanel:
                 tooltip=f"{MINUS} {ends[0]}, + {ends[1]}" if ends else readable(name),
                 min=-self._reach,
                 max=self._reach,
-                step=self._reach / 30,
-                readout_format=".1f",
+                step=self._step,
+                readout_format=".1f" if self._step >= 0.1 else ".2f",
                 disabled=not self._enabled,
                 **self._looks,
             )
             self._sliders[name] = slider
             self._mark(name)
-            slider.observe(lambda change: self._moved(name, change.new), "value")
+            slider.observe(lambda change: self._moved(name, _snapped(change.new)), "value")
         return self._sliders[name]
 
     def tick(self, name: str) -> widgets.Checkbox:
@@ -135,8 +136,6 @@ class SliderPanel:
             self._mark(name)
         for name, tick in self._ticks.items():
             tick.value = name in state.held
-        names = ", ".join(readable(name).lower() for name in self.names if name in state.held)
-        self._note.value = f"Held fixed: {names}" if names else ""
         self._title()
 
     def enable(self, enabled: bool) -> None:
@@ -201,5 +200,23 @@ class SliderPanel:
         nothing = not self._list.children and bool(self.search.value.strip())
         reach = f"{MINUS}{self._reach:g} … +{self._reach:g}"
         head = f"Edit <small>{'nothing of that name' if nothing else reach}</small>"
-        head += '<small class="fx-hold">Hold</small>' if self._holdable else ""
+        if self._holdable:
+            fixed = [readable(n).lower() for n in self.names if n in self._state.held]
+            names = escape(", ".join(fixed))
+            head += f'<small class="fx-held" title="{names}">{names and f"{names} fixed"}</small>'
+            head += '<small class="fx-hold">Hold</small>'
         self._head.value = f'<div class="fx-heading">{head}</div>'
+
+
+def step_for(reach: float) -> float:
+    """A plain number (1, 2 or 5 times a power of ten) that is a 30th of `reach`, or less.
+
+    The browser counts in steps from −reach, and must come by 0.
+    """
+    power = 10.0 ** math.floor(math.log10(reach / 30 * (1 + 1e-9)))
+    return max(m * power for m in (1, 2, 5) if m * power <= reach / 30 * (1 + 1e-9))
+
+
+def _snapped(strength: float) -> float:
+    """0 for what the browser's arithmetic makes of 0."""
+    return 0.0 if abs(strength) < 1e-9 else strength

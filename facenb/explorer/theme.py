@@ -11,7 +11,7 @@ CSS = """
   --fx-mark: var(--jp-border-color1, #999); --fx-line: var(--jp-border-color2, #bbb);
   --fx-tick: 38px;
   container: facenb-explorer / inline-size;
-  max-width: calc(2 * var(--fx-size) + 352px); padding: 4px 2px; box-sizing: border-box;
+  max-width: calc(2 * var(--fx-size) + 378px); padding: 4px 2px; box-sizing: border-box;
   font-family: var(--jp-ui-font-family); font-size: 13px; color: var(--jp-ui-font-color1);
   --jp-widgets-inline-height: 27px; --jp-widgets-font-size: 13px;
 }
@@ -45,22 +45,27 @@ CSS = """
 .facenb-explorer .fx-load-edit::after { content: "Load edit"; }
 .facenb-explorer .fx-load-directions::after { content: "Load directions"; }
 .facenb-explorer .fx-tools .fx-space { flex: 1 1 auto; margin: 0; }
-
-/* sliders beside the images with the panel below; where it is narrow, images on top */
-.facenb-explorer .fx-body {
-  display: grid; grid-template-columns: minmax(270px, 300px) minmax(0, 1fr); gap: 14px 32px;
-  overflow: visible; align-items: start;
+@container facenb-explorer (max-width: 959px) {
+  .facenb-explorer .fx-tools .fx-space { flex-basis: 100%; height: 0; } /* files: a line below */
 }
-.facenb-explorer .fx-left, .facenb-explorer .fx-right { min-width: 0; overflow: visible; }
+
+/* sliders beside the images, the panel below these; where it is narrow, one below the other */
+.facenb-explorer .fx-body {
+  display: grid; gap: 12px 32px; overflow: visible; align-items: start;
+  grid-template: "left pictures" auto "left right" 1fr / minmax(270px, 330px) minmax(0, 1fr);
+}
+.facenb-explorer .fx-left { grid-area: left; min-width: 0; overflow: visible; }
+.facenb-explorer .fx-right { grid-area: right; min-width: 0; overflow: visible; }
 .facenb-explorer .fx-sliders { min-width: 0; overflow: visible; }
 .facenb-explorer .fx-list {
-  max-height: calc(var(--fx-size) + 90px); overflow: hidden auto; display: block;
-  scrollbar-gutter: stable; scrollbar-width: thin; width: auto;
+  display: block; width: auto; max-height: calc(var(--fx-size) + 96px); overflow: hidden auto;
+  scrollbar-gutter: stable; scrollbar-width: thin;
 }
 @container facenb-explorer (max-width: 959px) {
-  .facenb-explorer .fx-body { grid-template-columns: minmax(0, 1fr); }
-  .facenb-explorer .fx-right { order: -1; }
-  .facenb-explorer .fx-list { max-height: 320px; }
+  .facenb-explorer .fx-body {
+    grid-template: "pictures" auto "left" auto "right" auto / minmax(0, 1fr);
+  }
+  .facenb-explorer .fx-list { max-height: 230px; }
 }
 .facenb-explorer .fx-heading {
   display: flex; align-items: baseline; gap: 8px; font-weight: 600; padding: 0 0 6px; margin: 0;
@@ -69,13 +74,14 @@ CSS = """
   font-weight: 400; font-size: 12px; color: var(--fx-quiet);
 }
 .facenb-explorer .fx-heading .fx-hold {
-  margin-left: auto; width: var(--fx-tick); text-align: center;
+  margin-left: auto; flex: none; width: var(--fx-tick); text-align: center;
 }
 .facenb-explorer .fx-sliders > .widget-html:has(.fx-hold) { padding-right: 10px; }
 .facenb-explorer .fx-search { width: auto; margin: 0 0 8px; }
 .facenb-explorer .fx-search input { border-radius: 4px; }
-.facenb-explorer .fx-held .widget-html-content:not(:empty) {
-  padding: 0 0 6px; color: var(--fx-up); font-size: 12px; font-weight: 600;
+.facenb-explorer .fx-heading .fx-held {
+  flex: 1 1 0; min-width: 0; white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
+  text-align: right; color: var(--fx-up); font-weight: 600;
 }
 .facenb-explorer .fx-list .fx-group {
   display: block; width: 100%; height: 26px; line-height: 26px; margin: 0; padding: 0 2px;
@@ -88,6 +94,11 @@ CSS = """
   display: grid; grid-template-columns: minmax(0, 1fr) var(--fx-tick); align-items: center;
   margin: 2px 0 6px; overflow: visible;
 }
+@container facenb-explorer (min-width: 620px) and (max-width: 959px) {
+  .facenb-explorer .fx-rows {
+    grid-template-columns: repeat(2, minmax(0, 1fr) var(--fx-tick));
+  }
+}
 .facenb-explorer .fx-load-directions {
   width: auto; margin: 10px 0 0; align-self: flex-start; padding: 0 10px;
 }
@@ -95,9 +106,9 @@ CSS = """
 /* one slider */
 .facenb-explorer .fx-rows > * { margin: 0; width: auto; height: 29px; min-width: 0; }
 .facenb-explorer .fx-rows .widget-hslider .widget-label {
-  width: 92px; min-width: 92px; text-align: left; text-overflow: ellipsis; overflow: hidden;
+  width: 100px; min-width: 100px; text-align: left; text-overflow: ellipsis; overflow: hidden;
 }
-.facenb-explorer .fx-rows .slider-container { min-width: 60px; }
+.facenb-explorer .fx-rows .slider-container { min-width: 60px; margin: 0 10px 0 4px; }
 .facenb-explorer .fx-rows .widget-readout {
   min-width: 44px; max-width: 44px; text-align: right; font-variant-numeric: tabular-nums;
   border-color: transparent; color: var(--fx-quiet); margin-left: 2px;
@@ -118,8 +129,8 @@ CSS = """
 
 /* images: as large as there is room for, square while they load, real pixels for fine screens */
 .facenb-explorer .fx-pictures {
-  display: grid; grid-template-columns: repeat(2, minmax(0, var(--fx-size))); gap: 12px;
-  overflow: visible;
+  grid-area: pictures; display: grid; gap: 12px; overflow: visible;
+  grid-template-columns: repeat(2, minmax(0, var(--fx-size)));
 }
 .facenb-explorer .fx-picture { min-width: 0; overflow: visible; }
 .facenb-explorer .fx-picture .widget-image {
@@ -147,7 +158,7 @@ CSS = """
 .fx-row {
   display: grid; align-items: center; column-gap: 8px; height: 18px; font-size: 12px;
   line-height: 18px; break-inside: avoid;
-  grid-template-columns: 84px minmax(60px, 1fr) 34px minmax(0, 78px);
+  grid-template-columns: 104px minmax(60px, 1fr) 34px minmax(0, 78px);
 }
 .fx-row span { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .fx-chart .fx-group {

@@ -99,15 +99,14 @@ class View:
             widgets.VBox([self.sliders.root, self.load_directions, self.status]), "fx-left"
         )
         images = [_picture("Before", self.before), _picture("After", self.after)]
-        panel_head = [self.heading, self.shown_scores, self.strip]
-        right = widgets.VBox(
+        head = classed(widgets.HBox([self.heading, self.shown_scores, self.strip]), "fx-panel-head")
+        body = widgets.HBox(
             [
+                left,
                 classed(widgets.HBox(images), "fx-pictures"),
-                classed(widgets.HBox(panel_head), "fx-panel-head"),
-                self.panel,
+                classed(widgets.VBox([head, self.panel]), "fx-right"),
             ]
         )
-        body = widgets.HBox([left, classed(right, "fx-right")])
         style = f"<style>{CSS}\n.facenb-explorer {{ --fx-size: {size}px; }}</style>"
         parts = [
             widgets.HTML(style, layout=widgets.Layout(display="none")),
