@@ -12,9 +12,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from facenb.data import load_json
+from facenb.errors import UnknownNameError
+from facenb.generators import load_generator
+from facenb.scorers import load_identity
 from facenb.scorers.age_gender import AgeGender
 from facenb.scorers.alignment import ARCFACE, align_faces, similarity
 from facenb.scorers.efficientnet import EfficientNetLite0
+from facenb.scorers.identity_threshold import bootstrap_threshold
 from facenb.scorers.sface import SFace
 from facenb.scorers.vgg import VGGDistance
 
@@ -162,6 +167,103 @@ def test_points_that_no_face_has_are_errors(points, said):
         align_faces(torch.zeros(1, 3, 64, 64), points)
 
 
+# ---- real-looking faces -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def generated() -> Tensor:
+    """Four faces of the FFHQ generator at 256 px, in [−1, 1]."""
+    generator = load_generator("mobilestylegan-ffhq-1024")
+    with torch.no_grad():
+        images = [generator.synthesize(z, size=512) for z in generator.sample(4, seed=0)]
+    return F.avg_pool2d(torch.cat(images), 2)
+
+
+def blurred(images: Tensor, side: int) -> Tensor:
+    small = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+    return F.interpolate(small, images.shape[2:], mode="bilinear")
+
+
+def test_vgg_distance_orders_changes_as_people_do(generated):
+    noise = torch.randn(generated.shape, generator=torch.Generator().manual_seed(0)) * 6 / 127.5
+    changed = {
+        "brighter by 5 %": (generated + 1) * 1.05 - 1,
+        "noise of 6 levels": generated + noise,
+        "shifted by a pixel": generated.roll(1, 3),
+        "blurred to 128 px": blurred(generated, 128),
+        "blurred to 64 px": blurred(generated, 64),
+        "another face": generated.roll(1, 0),
+    }
+    net = VGGDistance().bfloat16()
+    with torch.no_grad():
+        first = net.features(generated)
+        distances = [
+            net.distance(first, net.features(images.clamp(-1, 1))).mean()
+            for images in changed.values()
+        ]
+    ratios = torch.stack(distances[1:]) / torch.stack(distances[:-1])
+    assert (ratios > 1.5).all(), dict(zip(changed, distances, strict=True))
+
+
+def test_sface_knows_a_person_again_and_tells_strangers_apart(generated):
+    identity = load_identity("sface")
+    with torch.no_grad():
+        vectors = identity(generated)
+        for same in (generated.flip(3), generated * 0.6 - 0.4, blurred(generated, 64)):
+            assert ((identity(same) * vectors).sum(1) > identity.threshold).all()
+    strangers = (vectors @ vectors.T)[~torch.eye(4, dtype=torch.bool)]
+    assert (strangers < identity.threshold).all()
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(4), atol=1e-5)
+
+
+def test_identity_of_real_faces_has_gradients(generated):
+    image = generated[:1].clone().requires_grad_()
+    identity = load_identity("sface")
+    identity(image)[0, 0].backward()
+    assert image.grad.isfinite().all() and image.grad.abs().max() > 0
+
+
+def test_the_threshold_is_measured_and_its_interval_holds_it():
+    report = load_json("identity_threshold.json")
+    assert report["false_acceptance_rate"] == 0.001
+    for found in report["psi"].values():
+        assert found["low"] <= found["threshold"] <= found["high"] < found["maximum"] < 1
+    assert load_identity("sface").threshold == report["psi"]["1.0"]["threshold"]
+
+
+def test_the_net_follows_from_the_framing():
+    assert load_identity().name == load_identity(framing="ffhq").name == "sface"
+    digiface = load_identity(framing="digiface")
+    assert digiface.name == "face_recognition" and digiface.threshold is None
+    with pytest.raises(UnknownNameError, match="ffhq, digiface"):
+        load_identity(framing="celeba")
+
+
+def test_bootstrap_of_the_threshold_on_faces_whose_cosines_are_known():
+    # 100 faces at right angles but for one pair of twins: the threshold of one pair in 4,950 lies
+    # at 0 and not at the twins' cosine; one in 10,000 allows no pair at all
+    vectors = torch.eye(100)
+    vectors[1] = 0.9 * vectors[0] + 0.19**0.5 * vectors[1]
+    assert bootstrap_threshold(vectors, 1 / 4950, 200)[0] == 0
+    low, high = bootstrap_threshold(vectors, 1 / 10_000, 200)
+    assert (low, high) == (0, pytest.approx(0.9))  # where the twins were not both drawn, 0
+
+
+def test_bootstrap_of_the_threshold_agrees_with_brute_force():
+    random = torch.Generator().manual_seed(3)
+    vectors = F.normalize(torch.randn(60, 5, generator=random), dim=1)
+    found = []
+    for _ in range(300):
+        rows = torch.randint(60, (60,), generator=random)
+        first, second = torch.triu_indices(60, 60, offset=1)
+        different = rows[first] != rows[second]
+        cosine = (vectors[rows] @ vectors[rows].T)[first, second][different]
+        found.append(cosine.sort(descending=True).values[int(0.01 * len(cosine))])
+    low, high = torch.stack(found).quantile(torch.tensor([0.025, 0.975])).tolist()
+    ours = bootstrap_threshold(vectors, 0.01, 300)
+    assert ours[0] == pytest.approx(low, abs=0.01) and ours[1] == pytest.approx(high, abs=0.01)
+
+
 # ---- the nets as a user meets them --------------------------------------------------------------
 
 
@@ -198,6 +300,13 @@ def test_vgg_distance_is_zero_for_equal_pictures_and_symmetric():
     net, (a, b) = VGGDistance(), (faces(2, 64), faces(2, 64, seed=1))
     assert net(a, a).abs().max() == 0
     assert torch.allclose(net(a, b), net(b, a)) and (net(a, b) > 0).all()
+
+
+def test_vgg_distance_in_half_the_bits_is_nearly_the_same():
+    a, b = faces(2, 64), faces(2, 64, seed=1)
+    exact, fast = VGGDistance(), VGGDistance().bfloat16()
+    assert fast(a, b).dtype == torch.float32
+    assert torch.allclose(exact(a, b), fast(a, b), rtol=5e-3)
 
 
 def test_wrong_sizes_are_errors():

@@ -107,7 +107,7 @@ def test_bad_input_is_named():
 
 
 def test_a_small_change_keeps_the_person_and_another_seed_does_not(tmp_path, monkeypatch):
-    generator, identity = load_generator("digiface-dcgan-64"), load_identity()
+    generator, identity = load_generator("digiface-dcgan-64"), load_identity(framing="digiface")
     monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
     z = generator.sample(100, seed=5)
     people = embed(generator, identity, z)

@@ -182,7 +182,7 @@ def test_bad_images_are_refused(bad, message):
     with pytest.raises(ValueError, match=message):
         suite(bad)
     with pytest.raises(ValueError, match=message):
-        load_identity()(bad)
+        load_identity(framing="digiface")(bad)
 
 
 def test_eight_bit_images_are_refused():
@@ -260,7 +260,7 @@ def test_identity_tells_persons_apart(images, name, dimension):
 
 
 def test_identity_is_differentiable_and_names_are_checked(images):
-    identity = load_identity()
+    identity = load_identity(framing="digiface")
     assert identity.name == "face_recognition"
     x = images[:1].clone().requires_grad_()
     identity(x)[0, 0].backward()

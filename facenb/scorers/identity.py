@@ -1,9 +1,14 @@
 """Who is it? Vectors whose dot product says whether two pictures show the same person.
 
-Identity nets put all DCGAN faces into one narrow cone, so that the plain cosine of any two is near
-one. Less the mean over the generator's samples, the cosine tells persons apart: about 0 for two
-samples, near 1 for one sample lit or framed otherwise. `python -m facenb.scorers.identity`
-measures the means and writes them to data/identity_means.safetensors.
+"sface" is for real-looking faces and photographs, framed as FFHQ frames them: a net for recognition
+on faces that are cut out by five points of the mesh. Its threshold, above which two images show the
+same person, is measured on pairs of different generated faces: `python -m
+facenb.scorers.identity_threshold` writes data/identity_threshold.json.
+
+The other two are for the DCGAN. They put all its faces into one narrow cone, so that the plain
+cosine of any two is near one. Less the mean over the generator's samples, the cosine tells persons
+apart: about 0 for two samples, near 1 for one sample lit or framed otherwise. `python -m
+facenb.scorers.identity_means` measures the means and writes data/identity_means.safetensors.
 """
 
 from __future__ import annotations
@@ -15,9 +20,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from facenb.data import load_json
 from facenb.errors import check_images, unknown
+from facenb.scorers.alignment import MESH_POINTS, align_faces
 from facenb.scorers.faceapi import Recognition, load_weights
-from facenb.scorers.nets import FaceEmbedding, check_square, resize
+from facenb.scorers.layers import resize
+from facenb.scorers.mediapipe import FaceMesh478
+from facenb.scorers.nets import FaceEmbedding, check_square
+from facenb.scorers.sface import SFace
 
 MEANS_PATH = Path(__file__).resolve().parent.parent / "data" / "identity_means.safetensors"
 _CHUNK = 16
@@ -41,25 +51,43 @@ class _Faceres(nn.Module):
         return self.net(images)[0]
 
 
-NETS = {"face_recognition": _Recognition, "faceres": _Faceres}
+class _SFace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mesh, self.net = FaceMesh478(), SFace()
+
+    def forward(self, images: Tensor) -> Tensor:
+        points, _ = self.mesh(images)
+        faces = align_faces(images, points[:, MESH_POINTS, :2], self.net.native)
+        return self.net((faces + 1) * 127.5)
+
+
+NETS = {"face_recognition": _Recognition, "faceres": _Faceres, "sface": _SFace}
+_BY_FRAMING = {"ffhq": "sface", "digiface": "face_recognition"}
 
 
 class IdentityScorer(nn.Module):
-    """Images (N, 3, S, S) in [−1, 1] → centred unit vectors (N, d), differentiable.
+    """Images (N, 3, S, S) in [−1, 1] → unit vectors (N, d), differentiable.
 
-    A dot product of two rows is the mean-centred cosine. Attributes: `name` of the net, `mean`
-    (d,).
+    A dot product of two rows is the cosine, centred where the net needs it.
+
+    Attributes:
+        name: of the net.
+        mean: (d,), subtracted from the net's vectors; zero for "sface".
+        threshold: the cosine above which two images count as the same person: one pair in a
+            thousand of different generated faces lies above. None where it was not measured;
+            `facenb.preservation.false_acceptance_threshold` measures it for any generator.
     """
 
-    def __init__(self, name: str, mean: Tensor) -> None:
+    def __init__(self, name: str, mean: Tensor, threshold: float | None = None) -> None:
         super().__init__()
-        self.name = name
+        self.name, self.threshold = name, threshold
         self.net = NETS[name]()
         self.register_buffer("mean", mean)
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 128) for "face_recognition", (N, 1024) for "faceres"; rows of length one.
+        """(N, 1024) for "faceres", (N, 128) for the others; rows of length one.
 
         Raises:
             TypeError, ValueError: not a batch of square images in [−1, 1].
@@ -71,16 +99,30 @@ class IdentityScorer(nn.Module):
 
 
 def load_identity(
-    device: str | torch.device = "cpu", name: str = "face_recognition"
+    name: str | None = None, framing: str = "ffhq", device: str | torch.device = "cpu"
 ) -> IdentityScorer:
-    """The identity net: "face_recognition" (128-d), or "faceres" (1024-d) as a second judge.
+    """The identity net for images that are cut around the face as `generator.framing` says.
 
-    The second is the net behind gender, age and the probes: not independent of those scores.
+    Args:
+        name: "sface", "face_recognition" or "faceres"; by default the first for "ffhq", the second
+            for "digiface". "faceres" is a second net for "digiface": the one behind gender, age and
+            the probes, so not independent of those scores.
+        framing: "ffhq" or "digiface".
 
     Raises:
-        UnknownNameError: no such net.
+        UnknownNameError: no such net or framing.
         AssetError: the weights are not cached and cannot be fetched.
     """
+    if framing not in _BY_FRAMING:
+        raise unknown("framing", framing, _BY_FRAMING)
+    name = name or _BY_FRAMING[framing]
     if name not in NETS:
         raise unknown("identity net", name, NETS)
+    if name == "sface":
+        return IdentityScorer(name, torch.zeros(128), _measured_threshold()).to(device)
     return IdentityScorer(name, load_file(MEANS_PATH)[name]).to(device)
+
+
+def _measured_threshold() -> float:
+    """Of faces at full variety (ψ = 1)."""
+    return load_json("identity_threshold.json")["psi"]["1.0"]["threshold"]

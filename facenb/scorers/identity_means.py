@@ -23,8 +23,8 @@ def main() -> None:
     generator = load_generator("digiface-dcgan-64")
     latents = generator.sample(SAMPLES, seed=SEED)
     means, batch = {}, 16
-    for name, build in NETS.items():
-        net = build()
+    for name in ("face_recognition", "faceres"):
+        net = NETS[name]()
         with torch.no_grad():
             vectors = torch.cat(
                 [

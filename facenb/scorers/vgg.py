@@ -26,6 +26,9 @@ class VGGDistance(nn.Module):
     Five maps, after the last convolution of each block (conv1_2 … conv5_3), each position's
     channels brought to length one; the squared differences are summed over channels, averaged over
     positions, and summed over the maps. Sides of 32 and more.
+
+    `VGGDistance().bfloat16()` convolves in that precision, several times faster on processors that
+    have it; the distance changes by a thousandth of itself, and of nearly equal pictures by .0005.
     """
 
     def __init__(self) -> None:
@@ -35,7 +38,6 @@ class VGGDistance(nn.Module):
             nn.ModuleList(Folded(tensors, f"conv{block}_{i + 1}", 1, 1) for i in range(count))
             for block, count in enumerate(_BLOCKS, start=1)
         )
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
         self.eval()
 
     def maps(self, images: Tensor) -> list[Tensor]:
@@ -45,7 +47,9 @@ class VGGDistance(nn.Module):
             raise ValueError(
                 f"images: expected sides of 32 and more, given {tuple(images.shape[2:])}."
             )
-        x = channels_last((images.float().flip(1) + 1) * 127.5 - self.mean)
+        mean = torch.tensor(_MEAN, device=images.device).view(1, 3, 1, 1)
+        x = channels_last((images.float().flip(1) + 1) * 127.5 - mean)
+        x = x.to(self.blocks[0][0].weight.dtype)
         maps = []
         for block in self.blocks:
             if maps:
@@ -60,7 +64,7 @@ class VGGDistance(nn.Module):
 
         Where one picture is compared many times, keep its features and call `distance`.
         """
-        return [F.normalize(x, dim=1) for x in self.maps(images)]
+        return [F.normalize(x.float(), dim=1) for x in self.maps(images)]
 
     def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
         """The distance (N,) between two results of `features`."""
