@@ -12,6 +12,7 @@ from torch import Tensor
 from facenb.data import data_path
 from facenb.editors import LinearEditor, condition, unit
 from facenb.errors import check_finite, unknown
+from facenb.generators import DEFAULT
 from facenb.saved import Saved
 
 _KIND = "directions"
@@ -131,7 +132,7 @@ class Directions:
         )
 
 
-def load_directions(method: str, generator: str = "digiface-dcgan-64") -> Directions:
+def load_directions(method: str, generator: str = DEFAULT) -> Directions:
     """The directions that ship with the package; UnknownNameError lists the files there are.
 
     They are what the method's notebook saved in the laptop profile (`provenance` says when).

@@ -60,7 +60,7 @@ def learned(
             begun; the message has the command for it.
     """
     if generator.name == EMBEDDED and profile != "smoke":
-        return {m: load_directions(m.lower()) for m in methods}, load_histories()
+        return {m: load_directions(m.lower(), EMBEDDED) for m in methods}, load_histories()
     begun = all(_checkpoint(generator, m, profile, seed).exists() for m in methods)
     if profile != "smoke" and not begun:
         asked = [] if set(methods) == set(_ALL) else methods

@@ -20,7 +20,7 @@ from facenb.assets import cache_dir
 from facenb.cache import cached
 from facenb.data import data_path
 from facenb.files import atomic_write
-from facenb.generators import load_generator
+from facenb.generators import EMBEDDED, load_generator
 from facenb.scorers import load_identity, load_scorers
 from facenb.training.configs import CONFIGS, Config, load_config
 from facenb.training.pool import make_pool
@@ -33,14 +33,15 @@ _MEAN_OF = 10_000  # codes to average for w̄
 
 def prepare(config: Config, device: str = "cpu", folder: Path | None = None) -> Trainer:
     """A training with its pool of pictures and its folder, in the cache unless one is given."""
-    generator, scorers = load_generator(device=device), load_scorers(device=device)
+    generator = load_generator(EMBEDDED, device)
+    scorers = load_scorers(framing=generator.framing, device=device)
     shape = {"samples": config.pool, "resolution": config.layout.resolution, "seed": config.seed}
     # kept, since other arithmetic could round a pixel otherwise, and that were another training
     inputs = shape | {"generator": generator.fingerprint, "scorers": scorers.fingerprint}
     found = cached("pool", inputs, lambda: {"pool": make_pool(generator, scorers, **shape)})
     pool = found["pool"]
     folder = folder or cache_dir() / "training" / config.name
-    identity = load_identity(device)
+    identity = load_identity(framing=generator.framing, device=device)
     watch = Watch(pool, identity, folder, config.distance_samples, config.seed)
     return Trainer(config, pool, folder, watch, device)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from facenb.cache import cached, folder
 from facenb.data import data_path
-from facenb.generators import load_generator
+from facenb.generators import EMBEDDED, load_generator
 from facenb.methods.attribute_correlation import label_correlation
 from facenb.methods.latent_classifier import LatentClassifier, label_thresholds
 from facenb.methods.latent_transformer import LatentTransformer
@@ -134,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    generator, scorers = load_generator(), load_scorers()
+    generator = load_generator(EMBEDDED)
+    scorers = load_scorers(framing=generator.framing)
     samples = sample_scored(generator, scorers, load_profile(options.profile).samples, options.seed)
     transformers = fit_to_scores(samples, scorers.attributes, options.seed).transformers(
         generator=generator.name, profile=options.profile, samples=len(samples), gamma="labels"

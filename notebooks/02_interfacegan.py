@@ -44,7 +44,7 @@ from facenb.sampling import sample_scored, score_edits
 
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)
-scorers = facenb.load_scorers(device=device)
+scorers = facenb.load_scorers(framing=G.framing, device=device)
 folder = FigureFolder(
     "02_interfacegan", profile=profile, seed=seed, generator=generator, device=device
 )
@@ -261,7 +261,7 @@ remark("its z is divided by its length first. No edit leaves what it has seen; i
        "all codes tend to the normal itself, and all faces to the same one.")  # fmt: skip
 
 # %%
-identity = facenb.load_identity(device=device)
+identity = facenb.load_identity(framing=G.framing, device=device)
 few = test[:64]
 with torch.inference_mode():
     person = identity(G.synthesize(few))

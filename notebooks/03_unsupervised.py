@@ -47,7 +47,7 @@ from facenb.train_directions import learned
 
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)
-scorers = facenb.load_scorers(device=device)
+scorers = facenb.load_scorers(framing=G.framing, device=device)
 folder = FigureFolder(
     "03_unsupervised", profile=profile, seed=seed, generator=generator, device=device
 )

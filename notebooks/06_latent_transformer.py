@@ -58,7 +58,7 @@ from facenb.train_transformers import (
 
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)
-everything = facenb.load_scorers(device=device)
+everything = facenb.load_scorers(framing=G.framing, device=device)
 folder = FigureFolder(
     "06_latent_transformer", profile=profile, seed=seed, generator=generator, device=device
 )
@@ -128,7 +128,7 @@ if absent := [
     a.name for a in everything.attributes if a.kind == "semantic" and a.name not in NAMES
 ]:
     remark(f"{', '.join(absent)}: all samples, or none, have it. There is nothing to learn, and it is left out.")  # fmt: skip
-scorers = facenb.load_scorers([*NAMES, "brightness"], device)
+scorers = facenb.load_scorers([*NAMES, "brightness"], G.framing, device)
 columns = [samples.names.index(name) for name in NAMES]
 THRESHOLDS = label_thresholds(samples.scores[:, columns], ATTRIBUTES)
 learn, held = split(samples)
@@ -273,7 +273,7 @@ folder.table(pd.DataFrame(costs).T, "reconstruction", f"Four attributes at α = 
 
 # %%
 if remark.own:
-    directions = facenb.load_directions("interfacegan")
+    directions = facenb.load_directions("interfacegan", G.name)
 else:
     remark("no boundaries ship for it; they are fitted to its samples here, as in notebook 02.")
     fitted_here = fit_boundaries(samples, sizes.confident, seed)
@@ -346,7 +346,7 @@ def turning(method: str, name: str, part) -> SignedEditor:
 
 def strength_for(method: str, name: str) -> float:
     """Where the share of faces turned over first reaches the goal, between the strengths tried."""
-    alone, editor = facenb.load_scorers([name], device), turning(method, name, tuning)
+    alone, editor = facenb.load_scorers(name, G.framing, device), turning(method, name, tuning)
     after = score_edits(G, alone, editor, tuning.latents, TRIED[method])[..., 0]
     cut = THRESHOLDS[NAMES.index(name)]
     share = ((after > cut) != (tuning[name] > cut)[:, None]).double().mean(0)
@@ -362,7 +362,7 @@ folder.table(
 )
 
 # %%
-identity = facenb.load_identity(device=device)
+identity = facenb.load_identity(framing=G.framing, device=device)
 people = embed(G, identity, G.sample(400 if profile != "smoke" else 64, seed=2))
 threshold = false_acceptance_threshold(people)
 person = embed(G, identity, test.latents)

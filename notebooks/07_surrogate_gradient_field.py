@@ -71,7 +71,7 @@ from facenb.train_transformers import fit_to_scores, two_sided
 sizes = load_profile(profile)
 smoke = profile == "smoke"
 G = facenb.load_generator(generator, device)
-scorers = facenb.load_scorers(device=device)
+scorers = facenb.load_scorers(framing=G.framing, device=device)
 folder = FigureFolder(
     "07_surrogate_gradient_field", profile=profile, seed=seed, generator=generator, device=device
 )
@@ -428,7 +428,7 @@ folder.save(figure, "F4_metric", "What the metric sees, and the paper's own curv
 
 # %%
 if remark.own:
-    boundaries, transformers = facenb.load_directions("interfacegan"), load_transformers()
+    boundaries, transformers = facenb.load_directions("interfacegan", G.name), load_transformers()
 else:
     remark("no boundaries and no transformers ship for it; they are fitted to its samples here, as in "
            "notebooks 02 and 06.")  # fmt: skip
@@ -767,7 +767,7 @@ folder.save(F9_grid, "F9_optimisation", f"{NINE} by optimising the code, and by 
 
 # %%
 LOOKS = ["gender", "age", "glasses", "hat", "beard", "brightness", "warmth"]
-landmarks, appearance = Landmarks(), facenb.load_scorers(LOOKS, device)
+landmarks, appearance = Landmarks(), facenb.load_scorers(LOOKS, G.framing, device)
 CONDITIONS = {"keypoints alone": landmarks, "keypoints and attributes": joint(landmarks, appearance)}  # fmt: skip
 marked = sample_scored(G, landmarks, sizes.samples // 4, seed)
 looks = torch.stack([samples[name] for name in LOOKS], dim=1)[: len(marked)]

@@ -72,7 +72,7 @@ G = facenb.load_generator(generator, device)
 if "w" not in G.spaces:
     print(f"{G.name} has no W to compare Z with: this notebook goes on with facenb-stylegan2-32.")
     G = facenb.load_generator("facenb-stylegan2-32", device)
-scorers = facenb.load_scorers(device=device)
+scorers = facenb.load_scorers(framing=G.framing, device=device)
 folder = FigureFolder(
     "08_style_based", profile=profile, seed=seed, generator=G.name, device=device
 )
@@ -165,7 +165,7 @@ pd.DataFrame(shape).T.round(2)
 
 # %%
 PSI = [1.0, 0.85, 0.7, 0.5, 0.25, 0.0, -0.5]
-identity = facenb.load_identity(device=device)
+identity = facenb.load_identity(framing=G.framing, device=device)
 few = fresh.latents[: 64 if not smoke else 16]
 quality = NAMES.index("quality")
 

@@ -192,7 +192,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "t.safetensors").read_bytes()[:500])
     with pytest.raises(FacenbError, match="expected safetensors"):
         LatentTransformers.load(tmp_path / "cut.safetensors")
-    facenb.load_directions("interfacegan").save(tmp_path / "d.safetensors")
+    facenb.load_directions("interfacegan", "digiface-dcgan-64").save(tmp_path / "d.safetensors")
     with pytest.raises(FacenbError, match="expected transformers in format"):
         LatentTransformers.load(tmp_path / "d.safetensors")
 
@@ -254,7 +254,7 @@ def test_in_the_explorer_beside_a_linear_editor(light):
     classifier = linear_classifier(torch.eye(100)[:3])
     model = LatentTransformer(epochs=1, batch=512).fit(latents.values, classifier, torch.eye(3))
     editors = {
-        "smile": facenb.load_directions("interfacegan")["smile"],
+        "smile": facenb.load_directions("interfacegan", "digiface-dcgan-64")["smile"],
         **model.transformers().editors(),
     }
     engine = Engine(generator, editors)

@@ -86,7 +86,7 @@ def bench_scorers() -> dict[str, str]:
 def bench_sweep() -> dict[str, str]:
     """A disentanglement curve with its interval: 500 faces, 6 strengths, all scores, no cache."""
     generator, scorers = load_generator("digiface-dcgan-64"), load_scorers()
-    editor = load_directions("interfacegan")["glasses"]
+    editor = load_directions("interfacegan", "digiface-dcgan-64")["glasses"]
     faces = generator.sample(SWEPT, seed=1)
     start = time.perf_counter()
     codes = strip(editor, faces, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
@@ -100,7 +100,7 @@ def bench_sweep() -> dict[str, str]:
 
 def bench_explorer() -> dict[str, str]:
     """A slider's new position to the new picture, in the kernel: 95th percentiles."""
-    editors = load_directions("interfacegan").editors()
+    editors = load_directions("interfacegan", "digiface-dcgan-64").editors()
     found = explorer_bench.measure(load_generator("digiface-dcgan-64"), editors, load_scorers())
     return {f"slider to {what}": f"{ms:.0f} ms (p95)" for what, ms in found.items()}
 
