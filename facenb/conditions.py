@@ -29,7 +29,9 @@ from facenb.errors import check_finite, check_images
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.sampling import score
-from facenb.scorers import nets
+from facenb.scorers.framing import crops
+from facenb.scorers.nets import check_square
+from facenb.scorers.registry import NETS
 
 # Standard deviations. A caption on the edge of a range is encoded to other last digits in another
 # batch, and is no less inside for that.
@@ -55,22 +57,28 @@ class Landmarks(nn.Module):
     depend on the resolution; 1/64 is a pixel of a 64-pixel picture. Points 0–16 are the jaw, 17–26
     the brows, 27–35 the nose, 36–47 the eyes, 48–67 the mouth. Keypoints alone leave everything
     else free; the paper joins them with attributes to hold it (appendix F, Fig. 12).
+
+    Args:
+        framing: of the images (`generator.framing`).
     """
 
     names = tuple(f"{axis}{point}" for point in range(68) for axis in "xy")
 
-    def __init__(self) -> None:
+    def __init__(self, framing: str = "ffhq") -> None:
         super().__init__()
-        build, assets = nets.NETS["face_landmark_68"]
-        self.net = build()
-        self.fingerprint = _hash("landmarks", _LANDMARKS_VERSION, *map(asset_sha256, assets))
+        self._crop = crops(framing)["face_landmark_68"]
+        entry = NETS[framing]["face_landmark_68"]
+        self.net = entry.build()
+        files = map(asset_sha256, entry.assets)
+        self.fingerprint = _hash("landmarks", _LANDMARKS_VERSION, self._crop, *files)
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 136), differentiable with respect to the images."""
         check_images(images)
-        nets.check_square(images)
-        return self.net.points(images.float()).flatten(1)
+        check_square(images)
+        view = self._crop(images.float(), self.net.native)
+        return self._crop.to_image(self.net.points(view)).flatten(1)
 
 
 class Joint(nn.Module):

@@ -1,7 +1,7 @@
-"""Scores of face images: `load_scorers(names)(images)` → one column per attribute.
+"""Scores of face images: `load_scorers(names, framing)(images)` → one column per attribute.
 
-    suite = load_scorers(["yaw", "smile"])
-    scores = suite(images)            # images (N, 3, S, S) in [−1, 1] → (N, 2)
+    suite = load_scorers(["pose", "smile"], framing=generator.framing)
+    scores = suite(images)            # images (N, 3, S, S) in [−1, 1] → (N, 4)
 
 The nets are packaged face networks run as torch modules (docs/model_cards.md says whose, and how
 far each score can be trusted). `load_identity()` gives the vectors that tell persons apart.
@@ -9,87 +9,54 @@ far each score can be trusted). `load_identity()` gives the vectors that tell pe
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
 
-from facenb.assets import asset_sha256
-from facenb.errors import check_images, unknown
-from facenb.files import sha256_file
-from facenb.scorers.attributes import ATTRIBUTES, BY_NAME, QUALITY_GATE, Attribute
+from facenb.errors import unknown
+from facenb.scorers.attributes import ATTRIBUTES, QUALITY_GATE, Attribute, select
+from facenb.scorers.framing import CROPS
 from facenb.scorers.identity import IdentityScorer, load_identity
-from facenb.scorers.nets import NETS, PROBES_PATH, check_square
+from facenb.scorers.suite import ScorerSuite
 
 __all__ = ["ATTRIBUTES", "QUALITY_GATE", "Attribute", "IdentityScorer", "ScorerSuite",
-           "load_identity", "load_scorers"]  # fmt: skip
-
-# Raise this whenever a change alters any score by more than rounding: caches are keyed by it.
-SCORERS_VERSION = 1
-
-# Images a pass: the largest net's feature maps stay in the CPU's cache, and memory bounded.
-_CHUNK = 16
-
-
-class ScorerSuite(nn.Module):
-    """Several scores at once, each net run once for all the scores that it yields.
-
-    Attributes:
-        attributes: what the columns are, in order.
-        names: their names.
-        fingerprint: hash of the names, the weights and the code version, for cache keys.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()
-        for name in names:
-            if name not in BY_NAME:
-                raise unknown("attribute", name, BY_NAME)
-        if not names or len(set(names)) != len(names):
-            raise ValueError(f"names: expected distinct attributes, at least one, given {names}.")
-        self.attributes = tuple(BY_NAME[name] for name in names)
-        self.names = tuple(names)
-        keys = dict.fromkeys(attribute.net for attribute in self.attributes)
-        self.nets = nn.ModuleDict({key: NETS[key][0]() for key in keys})
-        self.fingerprint = _fingerprint(self.names)
-        self.requires_grad_(False).eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Scores (N, len(names)), float32, differentiable with respect to the images.
-
-        Without gradients memory does not grow with N; with them all thirteen keep about 60 MB a
-        picture until the backward pass.
-
-        Args:
-            images: (N, 3, S, S) in [−1, 1], S ≥ 32, framed like the generator's: the face fills
-                the picture.
-
-        Raises:
-            TypeError, ValueError: no such batch, NaN, or values out of range.
-        """
-        check_images(images)
-        check_square(images)
-        return torch.cat([self._score(part) for part in images.float().split(_CHUNK)])
-
-    def _score(self, images: Tensor) -> Tensor:
-        scores = {name: s for net in self.nets.values() for name, s in net(images).items()}
-        return torch.stack([scores[name] for name in self.names], dim=1)
+           "load_identity", "load_independent_scorers", "load_scorers"]  # fmt: skip
 
 
 def load_scorers(
-    names: Sequence[str] | None = None, device: str | torch.device = "cpu"
+    names: str | Sequence[str] | None = None,
+    framing: str = "ffhq",
+    device: str | torch.device = "cpu",
 ) -> ScorerSuite:
-    """The scorers of these attributes, or of all thirteen, in the order given.
+    """The scorers of these attributes and groups of attributes, in the order given.
+
+    Args:
+        names: an attribute ("smile") or a group ("hair"), or several of either; all by default.
+        framing: how the images are cut around the face, `generator.framing`: "ffhq" or "digiface".
 
     Raises:
-        UnknownNameError: no such attribute; the message lists the known ones.
+        UnknownNameError: no such attribute, group or framing; the message lists the known ones.
+        ValueError: no name at all, or the same one twice.
         AssetError: a net's weights are not cached and cannot be fetched.
     """
-    return ScorerSuite(list(BY_NAME) if names is None else list(names)).to(device)
+    if framing not in CROPS:
+        raise unknown("framing", framing, CROPS)
+    return ScorerSuite(select(names, ATTRIBUTES[framing]), framing, framing).to(device)
 
 
-def _fingerprint(names: tuple[str, ...]) -> str:
-    parts = [str(SCORERS_VERSION), *names, sha256_file(PROBES_PATH)]
-    parts += [asset_sha256(asset) for _, assets in NETS.values() for asset in assets]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+def load_independent_scorers(
+    names: str | Sequence[str] | None = None, device: str | torch.device = "cpu"
+) -> ScorerSuite:
+    """Scores of images framed like FFHQ's, by other nets than the suite's. Never learn with them.
+
+    They have the names of scores of the suite and say whether an edit that was learned with the
+    suite does what it should in the opinion of a net that had no part in it: age and gender by nets
+    of another author, the probes on the other embedding and trained on another labelling.
+
+    Args:
+        names: attributes and groups, as of `load_scorers`; all by default.
+
+    Raises:
+        UnknownNameError, ValueError, AssetError: as `load_scorers`.
+    """
+    return ScorerSuite(select(names, ATTRIBUTES["independent"]), "independent", "ffhq").to(device)

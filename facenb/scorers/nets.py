@@ -1,9 +1,8 @@
 """The nets behind the scores: each takes images and returns the scores that it yields, by name.
 
-Images are (N, 3, S, S) in [−1, 1] with any side S; each net brings them to its native size and to
-the pixel values that it was trained on. The framing is that of DigiFace crops: a face that fills
-the picture, so no face detector runs. `Faceres` reads the probes that
-train_probes.py wrote.
+Images are (N, 3, S, S) in [−1, 1], cut out as the net wants them (framing.py), with any side S;
+each net brings them to its `native` size and to the pixel values that it was trained on. The mesh
+that is made for photographs has a module of its own (face_mesh.py).
 """
 
 from __future__ import annotations
@@ -14,15 +13,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from facenb.assets import asset_path
 from facenb.scorers.faceapi import EXPRESSIONS, DenseNet, load_weights
 from facenb.scorers.layers import resize
 from facenb.scorers.tfjs import GraphNet, read_weights
-
-PROBES_PATH = Path(__file__).resolve().parent.parent / "data" / "probes.safetensors"
 
 
 def check_square(images: Tensor) -> None:
@@ -46,6 +43,8 @@ class Pixels(nn.Module):
 
     Both over the whole picture, background too, from pixel values in 0..1 as they are stored.
     """
+
+    native = None  # any size
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         red, green, blue = ((images + 1) / 2).mean((2, 3)).unbind(1)
@@ -71,7 +70,7 @@ class Facemesh(nn.Module):
         self.net = GraphNet(*_graph("facemesh"), outputs)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        mesh, flag = self.net(resize((images + 1) / 2, self.native))
+        mesh, flag = self.net((resize(images, self.native) + 1) / 2)
         points = mesh.view(-1, 468, 3)
         across = points[:, 454] - points[:, 234]
         down = points[:, 152] - points[:, 10]
@@ -85,9 +84,8 @@ class Facemesh(nn.Module):
 class Landmarks(nn.Module):
     """face-api's 68 points: how far the mouth is open.
 
-    The net expects a tight crop; it gets rows 14–64 and columns 7–57 of 64. The opening is the
-    distance between the inner lips (points 62, 66) in units of the distance from the bridge of the
-    nose to the chin (27, 8).
+    The net expects a tight crop. The opening is the distance between the inner lips (points 62, 66)
+    in units of the distance from the bridge of the nose to the chin (27, 8).
     """
 
     native = 112
@@ -97,12 +95,8 @@ class Landmarks(nn.Module):
         self.net = DenseNet(load_weights("face_landmark_68"))
 
     def points(self, images: Tensor) -> Tensor:
-        """The points (N, 68, 2), x then y, 0..1 from the picture's left and upper edge."""
-        side = images.shape[-1]
-        top, left, size = (round(part * side / 64) for part in (14, 7, 50))
-        crop = images[:, :, top : top + size, left : left + size]
-        points = self.net(resize((crop + 1) * 127.5, self.native)).view(-1, 68, 2)
-        return (points * size + points.new_tensor([left, top])) / side
+        """The points (N, 68, 2), x then y, 0..1 from the given images' left and upper edge."""
+        return self.net((resize(images, self.native) + 1) * 127.5).view(-1, 68, 2)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         points = self.points(images)
@@ -124,7 +118,7 @@ class Expressions(nn.Module):
         self.net = DenseNet(load_weights("face_expression"))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        logits = self.net(resize((images + 1) * 127.5, self.native))
+        logits = self.net((resize(images, self.native) + 1) * 127.5)
         return {
             "smile": _log_odds(logits, EXPRESSIONS.index("happy")),
             "surprise": _log_odds(logits, EXPRESSIONS.index("surprised")),
@@ -178,50 +172,46 @@ class FaceEmbedding(nn.Module):
         self.register_buffer("_years", torch.arange(100.0))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pixels = (images.flip(1) + 1) * 127.5 - self._mean
-        embedding, gender, age = self.net(resize(pixels, self.native))
+        pixels = (resize(images, self.native).flip(1) + 1) * 127.5 - self._mean
+        embedding, gender, age = self.net(pixels.contiguous(memory_format=torch.channels_last))
         return embedding, gender.flatten(), age @ self._years
 
 
-class Faceres(nn.Module):
-    """Gender and age from the MobileNet; glasses, hat and beard from our probes on its embedding.
+class Probes(nn.Module):
+    """Logistic probes on an embedding: forward (N, d) → log-odds (N,) by name.
 
-    A probe is one affine map of the embedding, in log-odds (train_probes.py).
+    A probe is one affine map (train_probes.py).
+
+    Args:
+        path: a file that train_probes.py wrote.
+        embedding: the embedding whose probes to take, where the file has those of several.
     """
 
-    probes = ("glasses", "hat", "beard")
-
-    def __init__(self) -> None:
+    def __init__(self, path: Path, embedding: str = "") -> None:
         super().__init__()
-        self.embed = FaceEmbedding()
-        tensors = load_file(PROBES_PATH)
-        self.register_buffer("_weight", torch.stack([tensors[f"{p}/weight"] for p in self.probes]))
-        self.register_buffer("_bias", torch.stack([tensors[f"{p}/bias"] for p in self.probes]))
+        prefix = f"{embedding}/" if embedding else ""
+        with safe_open(path, "pt") as file:
+            keys = sorted(key for key in file.keys() if key.startswith(prefix))
+            weights = {key: file.get_tensor(key) for key in keys}
+        self.names = tuple(k[len(prefix) : -len("/bias")] for k in keys if k.endswith("/bias"))
+        rows = [(weights[f"{prefix}{n}/weight"], weights[f"{prefix}{n}/bias"]) for n in self.names]
+        self.register_buffer("_weight", torch.stack([weight for weight, _ in rows]))
+        self.register_buffer("_bias", torch.stack([bias for _, bias in rows]))
+
+    def forward(self, embedding: Tensor) -> dict[str, Tensor]:
+        logits = F.linear(embedding, self._weight, self._bias)
+        return dict(zip(self.names, logits.unbind(1), strict=True))
+
+
+class Faceres(nn.Module):
+    """Gender and age from the MobileNet, and what our probes read from its embedding."""
+
+    native = FaceEmbedding.native
+
+    def __init__(self, probes: Probes) -> None:
+        super().__init__()
+        self.embed, self.probes = FaceEmbedding(), probes
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         embedding, gender, age = self.embed(images)
-        logits = F.linear(embedding, self._weight, self._bias)
-        probed = dict(zip(self.probes, logits.unbind(1), strict=True))
-        return {"gender": gender, "age": age, **probed}
-
-
-# net → how to build it, and the outside files that decide what it says
-NETS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
-    "pixels": (Pixels, ()),
-    "facemesh": (Facemesh, ("human/facemesh.json", "human/facemesh.bin")),
-    "face_landmark_68": (
-        Landmarks,
-        (
-            "face-api/face_landmark_68_model-weights_manifest.json",
-            "face-api/face_landmark_68_model.bin",
-        ),
-    ),
-    "face_expression": (
-        Expressions,
-        (
-            "face-api/face_expression_model-weights_manifest.json",
-            "face-api/face_expression_model.bin",
-        ),
-    ),
-    "faceres": (Faceres, ("human/faceres.json", "human/faceres.bin")),
-}
+        return {"gender": gender, "age": age, **self.probes(embedding)}
