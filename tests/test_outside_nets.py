@@ -137,12 +137,13 @@ def test_shrinking_does_not_alias(size):
     assert face.abs().max() < 0.15
 
 
-def test_each_image_has_its_own_points():
-    images = faces(1, 64).expand(2, 3, 64, 64)
-    points = torch.stack([0.25 + 0.5 * ARCFACE, 0.3 + 0.5 * ARCFACE])
-    both = align_faces(images, points)
-    for i in range(2):
-        assert torch.allclose(both[i], align_faces(images[i : i + 1], points[i : i + 1])[0])
+def test_each_image_has_its_own_points_and_size():
+    images = faces(1, 512).expand(3, 3, 512, 512)
+    sizes = torch.tensor([0.1, 0.9, 0.3]).view(3, 1, 1)
+    points = 0.05 + sizes * ARCFACE
+    together = align_faces(images, points)
+    for i in range(3):
+        assert torch.equal(together[i], align_faces(images[i : i + 1], points[i : i + 1])[0])
 
 
 def test_alignment_has_gradients_to_points_and_pixels():

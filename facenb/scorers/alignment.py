@@ -7,8 +7,6 @@ form (Umeyama, 1991, without its reflection), so that gradients reach the pixels
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -67,18 +65,29 @@ def align_faces(
     check_finite(points5, "points5")
     side = points5.new_tensor([images.shape[3], images.shape[2]])
     matrix, shift = similarity(points5 * side, template.to(points5) * size)
-    # pixels of the picture per pixel of the cut face
-    shrinking = float(torch.linalg.det(matrix.detach()).min().rsqrt())
-    if (step := int(shrinking / _MOST_SHRINKING)) > 1:
+    # pixels of the picture per pixel of the cut face: how densely each image has to be sampled must
+    # not depend on the others of the batch
+    shrinking = torch.linalg.det(matrix.detach()).rsqrt()
+    step = (shrinking / _MOST_SHRINKING).floor().clamp(min=1)
+    fine = (shrinking / step - 0.01).ceil().clamp(min=1)
+    kinds, which = torch.stack([step, fine], 1).int().unique(dim=0, return_inverse=True)
+    rows = [(which == i).nonzero().flatten() for i in range(len(kinds))]
+    faces = [
+        _cut(images[r], matrix[r], shift[r], size, *kind)
+        for r, kind in zip(rows, kinds.tolist(), strict=True)
+    ]
+    return torch.cat(faces)[torch.cat(rows).argsort()]
+
+
+def _cut(images: Tensor, matrix: Tensor, shift: Tensor, size: int, step: int, fine: int) -> Tensor:
+    """Faces of images that are averaged by `step`, then sampled `fine` times too densely."""
+    if step > 1:
         images = F.avg_pool2d(images, step, ceil_mode=True, count_include_pad=False)
-    step = max(step, 1)
-    # the cut face is sampled `fine` times more densely than it will be, then averaged
-    fine = max(math.ceil(shrinking / step - 0.01), 1)
-    centres = (torch.arange(size * fine, device=images.device, dtype=points5.dtype) + 0.5) / fine
+    centres = (torch.arange(size * fine, device=images.device, dtype=matrix.dtype) + 0.5) / fine
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     goal = torch.stack([x, y], -1).view(1, -1, 2) - shift.unsqueeze(1)
     source = goal @ torch.linalg.inv(matrix).transpose(1, 2) / step
-    grid = source / (side.new_tensor([images.shape[3], images.shape[2]]) / 2) - 1
+    grid = source / (shift.new_tensor([images.shape[3], images.shape[2]]) / 2) - 1
     faces = F.grid_sample(
         images,
         grid.view(-1, size * fine, size * fine, 2).to(images.dtype),
