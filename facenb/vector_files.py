@@ -60,7 +60,7 @@ def _read_numpy(path: Path, size: int) -> Tensor:
                     f"it declares {shape} numbers of {dtype} and has {size - stream.tell():,} bytes"
                 )
         array = np.load(path, allow_pickle=False)
-        return torch.from_numpy(np.ascontiguousarray(array, array.dtype.newbyteorder("=")))
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), "C"))
     except (ValueError, TypeError, OSError, EOFError, AttributeError, OverflowError) as error:
         raise FacenbError(f"{path}: expected a .npy file of numbers: {error}.") from error
 

@@ -17,12 +17,12 @@ from facenb.explorer.inputs import as_codes, check_editors, check_reference, com
 from facenb.explorer.state import EditState
 from facenb.generators import Generator
 from facenb.latents import Latents
+from facenb.sampling import draw, score
 from facenb.scorers import ScorerSuite
 
 PREVIEW = 256  # pixels that are enough while a slider moves
 _REFERENCE = 64  # faces that tell how much a score varies, when nobody gives the scores of more
 _RECENT = 6  # frames of full size that are kept, some 12 MB each at 1024 pixels
-_CHUNK = 2  # of them at a time: larger batches leave the processor's cache
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ class Engine:
         check_editors({name: together[name] for name in editors}, self.generator, code)
         self.editors, self.space = together, space
         self._edited: tuple[EditState | None, Latents | None] = (None, None)
+        self._scored: tuple[EditState | None, Tensor | None] = (None, None)
         self._recent: deque[Frame] = deque(maxlen=_RECENT)
         for memory in (self.code, self._conditioned):
             memory.cache_clear()
@@ -170,14 +171,22 @@ class Engine:
         codes = self.code(state.seed, state.index).repeat_interleave(len(strengths))
         each = torch.as_tensor(strengths, dtype=codes.values.dtype)
         edited = self._apply(codes, {**state.strengths, name: each}, state.held)
-        size = self.size_for(pixels)
-        return torch.cat([self.images(part, size) for part in _chunks(edited)])
+        with torch.inference_mode():
+            return draw(self.generator, edited, self.size_for(pixels))
 
     def scores(self, frame: Frame) -> Scores:
-        """The scores of a frame; those of the unedited face are computed once for each size."""
-        state = frame.state
-        before = self._score(state.seed, state.index, frame.size)
-        after = before if frame.after is frame.before else self._run_scorers(frame.after)[0]
+        """The scores of a frame's state, of images of the generator's scoring size."""
+        state_before, after = self._scored
+        state, size = frame.state, self.generator.scoring_size
+        before = self._score(state.seed, state.index)
+        if state_before != state:
+            if not state.strengths:
+                after = before
+            elif frame.size == size:
+                after = self._run_scorers(frame.after)
+            else:
+                after = self._run_scorers(self.images(self.edited(state), size))
+            self._scored = state, after
         return Scores(before, after, *self.spread())
 
     @property
@@ -185,16 +194,16 @@ class Engine:
         return self._spread is not None
 
     def spread(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (K,) of each score over random faces, of preview size."""
+        """Mean and standard deviation (K,) of each score over random faces."""
         if self._spread is None:
-            size = self.preview_size
-            inputs = {
-                "generator": self.generator.fingerprint,
-                "scorers": self.scorers.fingerprint,
-                "faces": _REFERENCE,
-                "size": size,
-            }
-            found = cached("score-spread", inputs, lambda: {"scores": self._score_many(size)})
+            generator, scorers = self.generator, self.scorers
+            size = generator.scoring_size
+            inputs = {"generator": generator.fingerprint, "scorers": scorers.fingerprint}
+            found = cached(
+                "score-spread",
+                inputs | {"faces": _REFERENCE, "size": size},
+                lambda: {"scores": score(generator, scorers, generator.sample(_REFERENCE))},
+            )
             self._spread = _spread(found["scores"])
         return self._spread
 
@@ -236,13 +245,8 @@ class Engine:
     def _draw_unedited(self, seed: int | None, index: int, size: int) -> Tensor:
         return self.images(self.code(seed, index), size)
 
-    def _score_unedited(self, seed: int | None, index: int, size: int) -> Tensor:
-        return self._run_scorers(self._image(seed, index, size))[0]
-
-    def _score_many(self, size: int) -> Tensor:
-        faces = self.generator.sample(_REFERENCE)
-        parts = [self._run_scorers(self.images(part, size)) for part in _chunks(faces)]
-        return torch.cat(parts)
+    def _score_unedited(self, seed: int | None, index: int) -> Tensor:
+        return self._run_scorers(self._image(seed, index, self.generator.scoring_size))
 
     def _condition(self, name: str, held: frozenset[str]) -> Editor:
         vectors = [self.editors[other].direction for other in sorted(held)]
@@ -250,11 +254,7 @@ class Engine:
 
     def _run_scorers(self, images: Tensor) -> Tensor:
         with torch.inference_mode():
-            return self.scorers(images).float().cpu()
-
-
-def _chunks(latents: Latents) -> list[Latents]:
-    return [latents[i : i + _CHUNK] for i in range(0, len(latents), _CHUNK)]
+            return self.scorers(images)[0].float().cpu()
 
 
 def _spread(scores: Tensor) -> tuple[Tensor, Tensor]:

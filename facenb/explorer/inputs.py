@@ -13,7 +13,7 @@ from torch import Tensor
 from facenb.direction_files import layer_count, read_editors
 from facenb.editors import Editor, LayerEditor, LinearEditor
 from facenb.errors import FacenbError, SpaceError, check_finite
-from facenb.generators import Generator
+from facenb.generators import Generator, label
 from facenb.latents import Latents
 from facenb.scorers import ScorerSuite
 
@@ -28,7 +28,7 @@ def as_editors(given: object, generator: Generator) -> dict[str, Editor]:
         FacenbError: a set that says that it was made for another generator.
     """
     made_for = getattr(given, "provenance", {}).get("generator", generator.name)
-    if made_for != generator.name:
+    if label(str(made_for).partition(" (sha256 ")[0]) != label(generator.name):
         raise FacenbError(
             f"explorer: these directions were made for {made_for}, the generator here is "
             f"{generator.name}. Load that generator, or directions of this one."
