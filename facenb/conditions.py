@@ -5,7 +5,7 @@ of them, and a `fingerprint` for cache keys. The scores of `load_scorers` are on
 joint condition and captions (`facenb.captions`) are others. `sample_scored(generator, condition,
 n)` pairs codes with any of them.
 
-    condition = joint(load_scorers(["smile", "glasses"]), Landmarks())
+    condition = joint(load_scorers(["smile", "glasses"], framing), Landmarks(framing))
     known = sample_scored(generator, condition, 16_000)
     observed = observe(generator, condition)(codes)            # (N, 138)
     ConditionRange().fit(known.scores, known.names).warn(targets)

@@ -110,8 +110,14 @@ def score(
         size: of the images, one of `generator.sizes`; `generator.scoring_size` by default.
 
     Raises:
-        ValueError: a size that the generator does not have.
+        ValueError: a size that the generator does not have, or scorers for another framing.
     """
+    framing = getattr(scorers, "framing", generator.framing)
+    if framing != generator.framing:
+        raise ValueError(
+            f"score: {generator.name} frames its images as {generator.framing!r}, the scorers "
+            f"expect {framing!r}. Load them with framing=generator.framing."
+        )
     latents = latents.to(generator.device)
     size = generator.scoring_size if size is None else size
 

@@ -217,7 +217,8 @@ def test_other_weights_are_refused(monkeypatch, tmp_path):
 
 @installed
 def test_captions_are_a_condition(encoder, tmp_path, monkeypatch):
-    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers(["smile", "brightness"])
+    generator = load_generator("digiface-dcgan-64")
+    scorers = load_scorers(["smile", "brightness"], generator.framing)
     monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
     codes = generator.sample(6, seed=2)
     images = generator.synthesize(codes)
@@ -233,4 +234,4 @@ def test_captions_are_a_condition(encoder, tmp_path, monkeypatch):
     other = Captions(scorers, Grammar().fit(scorers(images) + 1, scorers.names), encoder)
     assert other.fingerprint != condition.fingerprint
     with pytest.raises(ValueError, match="expected the scorers of smile, brightness"):
-        Captions(load_scorers(["smile"]), grammar, encoder)
+        Captions(load_scorers("smile", "digiface"), grammar, encoder)

@@ -19,7 +19,7 @@ def generator():
 
 @pytest.fixture(scope="module")
 def landmarks():
-    return Landmarks()
+    return Landmarks("digiface")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_landmarks_agree_with_the_score_that_is_read_from_them(landmarks, images
     opening = (points[:, 62] - points[:, 66]).norm(dim=1) / (points[:, 27] - points[:, 8]).norm(
         dim=1
     )
-    assert torch.allclose(load_scorers(["mouth_open"])(images)[:, 0], opening, atol=1e-5)
+    assert torch.allclose(load_scorers("mouth_open", "digiface")(images)[:, 0], opening, atol=1e-5)
 
 
 def test_landmarks_have_gradients_and_refuse_what_is_no_picture(landmarks, images):
@@ -77,7 +77,7 @@ def test_landmarks_have_gradients_and_refuse_what_is_no_picture(landmarks, image
 
 
 def test_joint_puts_conditions_side_by_side(landmarks, images):
-    smile = load_scorers(["smile", "brightness"])
+    smile = load_scorers(["smile", "brightness"], "digiface")
     both = joint(smile, landmarks)
     assert both.names == smile.names + landmarks.names
     assert torch.equal(both(images), torch.cat([smile(images), landmarks(images)], 1))
@@ -85,7 +85,7 @@ def test_joint_puts_conditions_side_by_side(landmarks, images):
     assert both.fingerprint != joint(landmarks, smile).fingerprint
     assert len(list(both.buffers())) == len(list(smile.buffers())) + len(list(landmarks.buffers()))
     with pytest.raises(ValueError, match="smile twice"):
-        joint(smile, load_scorers(["smile"]))
+        joint(smile, load_scorers("smile", "digiface"))
     with pytest.raises(ValueError, match="given none"):
         joint()
 

@@ -6,7 +6,7 @@ from sklearn.base import clone
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from facenb.methods.latent_classifier import LatentClassifier, label_thresholds
-from facenb.scorers.attributes import BY_NAME
+from facenb.scorers.attributes import ATTRIBUTES, select
 
 
 def curved_world(n=3000, d=8, seed=0):
@@ -17,10 +17,11 @@ def curved_world(n=3000, d=8, seed=0):
 
 def test_thresholds_are_zero_for_log_odds_and_the_median_otherwise():
     scores = torch.tensor([[1.0, -3.0], [2.0, 5.0], [9.0, 7.0]])
-    found = label_thresholds(scores, [BY_NAME["yaw"], BY_NAME["smile"]])
+    yaw, smile = select(["yaw", "smile"], ATTRIBUTES["digiface"])
+    found = label_thresholds(scores, [yaw, smile])
     assert found.tolist() == [2.0, 0.0]
     with pytest.raises(ValueError, match=r"expected scores \(N, 1\).*given \(3, 2\)"):
-        label_thresholds(scores, [BY_NAME["yaw"]])
+        label_thresholds(scores, [yaw])
 
 
 def test_a_linear_layer_fails_where_three_layers_do_not():

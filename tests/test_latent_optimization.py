@@ -76,7 +76,8 @@ def test_units_do_not_matter():
 
 
 def test_on_the_generator_it_finds_brightness():
-    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers(["brightness", "warmth"])
+    generator = load_generator("digiface-dcgan-64")
+    scorers = load_scorers("light", generator.framing)
     latents = generator.sample(6, seed=3)
 
     def look(z: torch.Tensor) -> torch.Tensor:

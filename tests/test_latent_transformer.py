@@ -226,7 +226,8 @@ def test_bad_input_names_expected_and_given():
 @pytest.fixture(scope="module")
 def light():
     """Generator, scorer, codes, scores: brightness and warmth need no network."""
-    generator, scorers = facenb.load_generator("digiface-dcgan-64"), facenb.load_scorers(["brightness", "warmth"])
+    generator = facenb.load_generator("digiface-dcgan-64")
+    scorers = facenb.load_scorers("light", generator.framing)
     latents = generator.sample(1500, seed=0)
     return generator, scorers, latents, score(generator, scorers, latents)
 
@@ -300,7 +301,8 @@ def test_the_shipped_transformers_turn_glasses_on():
     transformers = load_transformers()
     assert transformers.provenance["generator"] == "digiface-dcgan-64"
     assert len(transformers) == 10 and set(transformers.names) >= {"smile", "glasses", "age"}
-    generator, scorers = facenb.load_generator("digiface-dcgan-64"), facenb.load_scorers(["glasses"])
+    generator = facenb.load_generator("digiface-dcgan-64")
+    scorers = facenb.load_scorers("glasses", generator.framing)
     fresh = generator.sample(24, seed=11)
     before, after = (
         score(generator, scorers, codes)
@@ -315,7 +317,7 @@ def test_attributes_that_all_samples_have_are_left_out(tmp_path, monkeypatch):
     z = torch.randn(1200, 6, generator=torch.Generator().manual_seed(0))
     scores = torch.stack([3 * z[:, 0], 10 + z[:, 1], z[:, 2], z[:, 3]], dim=1)
     samples = ScoredSamples(Latents(z, "z"), scores, ("smile", "hat", "age", "brightness"))
-    known = [a for name in samples.names for a in ATTRIBUTES if a.name == name]
+    known = [a for name in samples.names for a in ATTRIBUTES["digiface"] if a.name == name]
     assert [a.name for a in two_sided(samples, known)] == ["smile", "age"]  # all wear hats
     model = fit_to_scores(samples, known, seed=1)
     assert model.targets_ == ("smile", "age")

@@ -207,6 +207,13 @@ def test_the_size_that_is_scored_is_the_generators_or_the_one_asked_for(own_cach
         score(generator, suite, latents, size=3)
 
 
+def test_scorers_for_another_framing_are_refused():
+    generator, suite = Tiny(), Suite()
+    suite.framing = "digiface"
+    with pytest.raises(ValueError, match="tiny frames its images as 'ffhq', the scorers expect"):
+        score(generator, suite, generator.sample(3))
+
+
 def test_large_images_are_drawn_a_few_at_a_time(monkeypatch):
     generator = TwoSizes()
     latents = generator.sample(7, 7)

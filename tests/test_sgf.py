@@ -410,7 +410,8 @@ def test_an_editor_refuses_what_it_cannot_do(field):
 
 
 def test_on_the_generator_brightness_moves_and_warmth_stays():
-    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers(["brightness", "warmth"])
+    generator = load_generator("digiface-dcgan-64")
+    scorers = load_scorers("light", generator.framing)
     known = sample_scored(generator, scorers, 2048, seed=5)
     config = MappingConfig(layers=3, noise=1.0, steps=600, batch=256, rate=4e-3)
     look = observe(generator, scorers)

@@ -64,7 +64,7 @@ def bench_generator() -> dict[str, str]:
 
 def bench_scorers() -> dict[str, str]:
     """The whole suite and each of its nets at batch 32, and drawing and scoring on every core."""
-    generator, suite = load_generator("digiface-dcgan-64"), load_scorers()
+    generator, suite = load_generator("digiface-dcgan-64"), load_scorers(framing="digiface")
     codes = generator.sample(128)
     with torch.inference_mode():
         images = generator.synthesize(codes[:32])
@@ -85,7 +85,7 @@ def bench_scorers() -> dict[str, str]:
 
 def bench_sweep() -> dict[str, str]:
     """A disentanglement curve with its interval: 500 faces, 6 strengths, all scores, no cache."""
-    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers()
+    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers(framing="digiface")
     editor = load_directions("interfacegan", "digiface-dcgan-64")["glasses"]
     faces = generator.sample(SWEPT, seed=1)
     start = time.perf_counter()
@@ -101,7 +101,8 @@ def bench_sweep() -> dict[str, str]:
 def bench_explorer() -> dict[str, str]:
     """A slider's new position to the new picture, in the kernel: 95th percentiles."""
     editors = load_directions("interfacegan", "digiface-dcgan-64").editors()
-    found = explorer_bench.measure(load_generator("digiface-dcgan-64"), editors, load_scorers())
+    scorers = load_scorers(framing="digiface")
+    found = explorer_bench.measure(load_generator("digiface-dcgan-64"), editors, scorers)
     return {f"slider to {what}": f"{ms:.0f} ms (p95)" for what, ms in found.items()}
 
 
@@ -126,7 +127,8 @@ def bench_sampling() -> dict[str, str]:
 def sample_and_report() -> None:
     """Sample, then print this process's peak memory in GiB and the seconds it took."""
     start = time.perf_counter()
-    sample_scored(load_generator("digiface-dcgan-64"), load_scorers(), SAMPLED, seed=1)
+    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers(framing="digiface")
+    sample_scored(generator, scorers, SAMPLED, seed=1)
     print(peak_mebibytes() / 1024, time.perf_counter() - start)
 
 

@@ -27,7 +27,7 @@ def bench_sgf() -> dict[str, str]:
     Speed does not depend on what F has learned: the pairs are random, and the mapping of the edits
     is hardly trained.
     """
-    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers()
+    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers(framing="digiface")
     names = scorers.names
     codes = generator.sample(PAIRS).values
     conditions = torch.randn(PAIRS, len(names), generator=torch.Generator().manual_seed(0))
