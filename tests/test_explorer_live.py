@@ -431,6 +431,13 @@ def test_editors_as_a_set_a_mapping_or_several(make, directions):
             make(editors=wrong)
 
 
+def test_scorers_of_another_framing_are_refused_at_once(make):
+    suite = TinySuite()
+    suite.framing = "digiface"
+    with pytest.raises(ValueError, match="frames its images as 'ffhq', the scorers expect 'digi"):
+        make(scorers=suite)
+
+
 # --- directions from files
 
 
@@ -483,9 +490,9 @@ GROUPS = {"pose": ["yaw", "pitch"], "hair": [f"hair_{i}" for i in range(11)], "o
 EVERY = [name for names in GROUPS.values() for name in names]
 
 
-def panel(**options) -> SliderPanel:
-    ends = {"yaw": ("left", "right")}
-    return SliderPanel(GROUPS, options.get("holdable", EVERY), ends, options.get("reach", 3.0))
+def panel() -> SliderPanel:
+    yaw = Attribute("yaw", "degrees", "left", "right", "semantic", "n", "", "pose", "the turn")
+    return SliderPanel(GROUPS, EVERY, {"yaw": yaw, "pitch": yaw}, 3.0)
 
 
 def on_screen(sliders: SliderPanel) -> list[str]:
@@ -501,13 +508,13 @@ def on_screen(sliders: SliderPanel) -> list[str]:
 
 def test_groups_open_and_close_and_sliders_are_made_when_seen():
     sliders = panel()
-    assert on_screen(sliders) == ["POSE", "Yaw", "Pitch", "HAIR", "OTHER", "X"]
+    assert on_screen(sliders) == ["POSE", "Yaw the turn", "Pitch", "HAIR", "OTHER", "X"]
     made = len(sliders._sliders)
     assert made == 3
     sliders._sections["hair"].button.click()
     assert len(sliders._sliders) == made + 11 and "Hair 7" in on_screen(sliders)
     sliders._sections["hair"].button.click()
-    assert on_screen(sliders) == ["POSE", "Yaw", "Pitch", "HAIR", "OTHER", "X"]
+    assert on_screen(sliders) == ["POSE", "Yaw the turn", "Pitch", "HAIR", "OTHER", "X"]
 
 
 def test_the_search_looks_into_closed_groups():
@@ -515,11 +522,11 @@ def test_the_search_looks_into_closed_groups():
     sliders.search.value = "hair 1"
     assert on_screen(sliders) == ["HAIR", "Hair 1", "Hair 10"]
     sliders.search.value = "RIGHT"  # what an end of the slider is called
-    assert on_screen(sliders) == ["POSE", "Yaw"]
+    assert on_screen(sliders) == ["POSE", "Yaw the turn", "Pitch"]
     sliders.search.value = "nobody"
     assert on_screen(sliders) == [] and "nothing of that name" in sliders._head.value
     sliders.search.value = " "
-    assert on_screen(sliders) == ["POSE", "Yaw", "Pitch", "HAIR", "OTHER", "X"]
+    assert on_screen(sliders) == ["POSE", "Yaw the turn", "Pitch", "HAIR", "OTHER", "X"]
 
 
 def test_what_is_moved_or_held_in_a_closed_group_can_be_seen():
@@ -527,7 +534,7 @@ def test_what_is_moved_or_held_in_a_closed_group_can_be_seen():
     state = EditState(strengths={"hair_3": 1.0, "yaw": -1.0}, held=frozenset({"hair_4"}))
     sliders.show_state(state)
     assert sliders._sections["hair"].button.description == "Hair  ·  1 moved  ·  1 held"
-    assert "hair 4 fixed" in sliders._head.value
+    assert "Hair 4 fixed" in sliders._head.value
     sliders._sections["hair"].button.click()
     assert sliders.slider("hair_3").value == 1.0 and sliders.tick("hair_4").value
     sliders.show_state(EditState())

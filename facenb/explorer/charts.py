@@ -9,7 +9,7 @@ from html import escape
 from PIL import Image
 
 from facenb.explorer.engine import Scores
-from facenb.explorer.groups import changed_most, group_of
+from facenb.explorer.groups import changed_most, group_of, readable, title
 from facenb.explorer.pictures import to_jpeg
 from facenb.scorers import Attribute
 
@@ -19,12 +19,6 @@ ALL = "All scores"
 _REACH = 3.5  # the chart shows this many standard deviations either side of the mean
 _ROWS = 14  # as many as can be read at a glance
 _VISIBLE = 0.3  # standard deviations: what moved less is drawn quietly
-
-
-def readable(name: str) -> str:
-    """ "mouth_open" → "Mouth open"."""
-    words = name.replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
 
 
 class ScoreChart:
@@ -84,12 +78,12 @@ def strip_chart(pictures: Sequence[Image.Image], strengths: Sequence[float], cur
 
 
 def _row(attribute: Attribute, before: float, after: float, values: tuple[float, float]) -> str:
-    change, name = after - before, escape(readable(attribute.name))
+    change, name = after - before, escape(title(attribute))
     old, new = _place(before), _place(after)
     way, towards = ("up", attribute.high) if change > 0 else ("down", attribute.low)
     small = abs(change) < _VISIBLE
     tip = (
-        f"{readable(attribute.name)}: {values[0]:.3g} before, {values[1]:.3g} after "
+        f"{title(attribute)}: {values[0]:.3g} before, {values[1]:.3g} after "
         f"({attribute.unit}); left {attribute.low}, right {attribute.high}"
     )
     return (

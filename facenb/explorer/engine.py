@@ -13,7 +13,7 @@ from torch import Tensor
 from facenb.cache import cached
 from facenb.editors import Editor, LinearEditor, hold
 from facenb.errors import UnknownNameError, unknown
-from facenb.explorer.inputs import as_codes, check_editors, check_reference, common_space, lifted
+from facenb.explorer.inputs import as_codes, check_editors, check_scorers, common_space, lifted
 from facenb.explorer.state import EditState
 from facenb.generators import Generator
 from facenb.latents import Latents
@@ -72,7 +72,7 @@ class Engine:
         if not editors:
             raise ValueError("explorer: expected at least one editor, given none.")
         self.generator, self.scorers = generator, scorers
-        check_reference(scorers, reference_scores)
+        check_scorers(generator, scorers, reference_scores)
         self._spread = None if reference_scores is None else _spread(reference_scores)
         self._given = None
         if latents is not None:

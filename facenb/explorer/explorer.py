@@ -24,7 +24,7 @@ from facenb.explorer.charts import ScoreChart
 from facenb.explorer.controls import Controls
 from facenb.explorer.edit_files import EditFiles
 from facenb.explorer.engine import Engine
-from facenb.explorer.groups import grouped
+from facenb.explorer.groups import described, grouped
 from facenb.explorer.inputs import as_editors, read_loaded
 from facenb.explorer.latest import WORKERS, event_loop_runs
 from facenb.explorer.screen import Screen
@@ -100,9 +100,9 @@ class Explorer(EditFiles):
         self._engine = engine
         self._history = History(EditState(*self._face(seed, index)))
         attributes = scorers.attributes if scorers else ()
-        groups = grouped(named, attributes) | ({LOADED: list(loaded)} if loaded else {})
-        ends = {a.name: (a.low, a.high) for a in attributes}
-        sliders = SliderPanel(groups, engine.holdable, ends, self._reach)
+        about = described(named, attributes)
+        groups = grouped(named, about) | ({LOADED: list(loaded)} if loaded else {})
+        sliders = SliderPanel(groups, engine.holdable, about, self._reach)
         self._view = View(sliders, ScoreChart(attributes).choices, size, engine.own_codes)
         # Events come from the kernel's thread or from a subshell's (JupyterLab sends widgets'
         # messages there, so that sliders work while a cell runs), images from the workers.

@@ -1,4 +1,4 @@
-"""Attributes in groups, for the sliders and for the chart."""
+"""What is known of attributes by name: their titles and groups, for the sliders and the chart."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from itertools import chain
 from facenb.scorers import ATTRIBUTES, Attribute
 
 OTHER = "other"
+_CLOSE = 0.25  # standard deviations: less does not make rows change places under the eye
+
+
+def readable(name: str) -> str:
+    """ "mouth_open" → "Mouth open"."""
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def title(attribute: Attribute) -> str:
+    """What to call an attribute on screen: "Mouth open", "AU12 lip corner puller"."""
+    return " ".join(filter(None, [readable(attribute.name), attribute.description]))
 
 
 def group_of(attribute: Attribute) -> str:
@@ -15,26 +27,33 @@ def group_of(attribute: Attribute) -> str:
     return attribute.group or OTHER
 
 
-def grouped(names: Iterable[str], attributes: Sequence[Attribute]) -> dict[str, list[str]]:
-    """The names of editors by group, in the order of the attributes' groups; those that are no
-    attribute's come last.
+def described(names: Iterable[str], attributes: Sequence[Attribute]) -> dict[str, Attribute]:
+    """Editor → the attribute that it is named after, of `attributes` or of any that facenb scores.
 
-    "smile (line)" belongs where "smile" does.
+    "smile (line)" is named after "smile"; editors with other names are left out.
     """
-    every = (*chain.from_iterable(ATTRIBUTES.values()), *attributes)
-    known = {attribute.name: group_of(attribute) for attribute in every}
-    groups: dict[str, list[str]] = {group: [] for group in (*known.values(), OTHER)}
+    known = {a.name: a for a in (*chain.from_iterable(ATTRIBUTES.values()), *attributes)}
+    found = {name: known.get(name) or known.get(name.partition(" (")[0]) for name in names}
+    return {name: attribute for name, attribute in found.items() if attribute}
+
+
+def grouped(names: Iterable[str], about: Mapping[str, Attribute]) -> dict[str, list[str]]:
+    """The names of editors by group, in the order in which facenb lists the groups; those that are
+    named after no attribute come last.
+    """
+    every = chain(chain.from_iterable(ATTRIBUTES.values()), about.values())
+    groups: dict[str, list[str]] = {group_of(attribute): [] for attribute in every}
+    last = groups.pop(OTHER, [])
     for name in names:
-        groups[known.get(name, known.get(name.partition(" (")[0], OTHER))].append(name)
-    last = groups.pop(OTHER)
+        (groups[group_of(about[name])] if name in about else last).append(name)
     return {group: names for group, names in (*groups.items(), (OTHER, last)) if names}
 
 
 def changed_most(changes: Mapping[str, float], before: Iterable[str], count: int) -> list[str]:
     """The `count` names of largest |change|; those that were among them `before` have precedence
-    where it is close."""
+    where it is close.
+    """
     before = set(before)
-    margin = 0.25  # standard deviations: less does not make rows change places under the eye
-    key = {name: abs(change) + margin * (name in before) for name, change in changes.items()}
+    key = {name: abs(change) + _CLOSE * (name in before) for name, change in changes.items()}
     chosen = set(sorted(key, key=key.get, reverse=True)[:count])
     return [name for name in changes if name in chosen]

@@ -185,9 +185,20 @@ def check_editors(editors: Mapping[str, Editor], generator: Generator, code: Lat
             ) from error
 
 
-def check_reference(scorers: ScorerSuite | None, scores: Tensor | None) -> None:
-    """Raise ValueError unless `scores` are (N, K) of the K scorers, N ≥ 2, or None."""
-    if scorers is None or scores is None:
+def check_scorers(generator: Generator, scorers: ScorerSuite | None, scores: Tensor | None) -> None:
+    """Raise ValueError for scorers of another framing, and unless `scores` are (N, K) of K scorers.
+
+    Both may be None; N ≥ 2.
+    """
+    if scorers is None:
+        return
+    framing = getattr(scorers, "framing", generator.framing)
+    if framing != generator.framing:
+        raise ValueError(
+            f"explorer: {generator.name} frames its images as {generator.framing!r}, the scorers "
+            f"expect {framing!r}. Load them with framing=generator.framing."
+        )
+    if scores is None:
         return
     shape, columns = tuple(scores.shape), len(scorers.names)
     if len(shape) != 2 or shape[0] < 2 or shape[1] != columns:

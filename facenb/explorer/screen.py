@@ -17,8 +17,9 @@ from PIL import Image
 
 from facenb.errors import FacenbError
 from facenb.explorer import pictures
-from facenb.explorer.charts import ScoreChart, readable, strip_chart
+from facenb.explorer.charts import ScoreChart, strip_chart
 from facenb.explorer.engine import Engine, Frame
+from facenb.explorer.groups import readable
 from facenb.explorer.latest import FRAMES, SCORES, Latest, Stopped, until
 from facenb.explorer.state import EditState
 from facenb.explorer.view import View

@@ -10,9 +10,11 @@ import ipywidgets as widgets
 from ipywidgets.widgets.widget_bool import CheckboxStyle
 from ipywidgets.widgets.widget_int import SliderStyle
 
-from facenb.explorer.charts import MINUS, readable
+from facenb.explorer.charts import MINUS
+from facenb.explorer.groups import readable, title
 from facenb.explorer.state import EditState
 from facenb.live import classed, close_widgets
+from facenb.scorers import Attribute
 
 _OPEN = 12  # sliders that are seen at first, whole groups of them
 _FEW = 8  # sliders that need neither groups nor a search
@@ -37,7 +39,8 @@ class SliderPanel:
     Args:
         groups: group → names of editors.
         holdable: those that get a tick.
-        ends: name → (word for the low end, word for the high end), for tooltips and the search.
+        about: name → the attribute that it is named after, where there is one: for titles, tooltips
+            and the search.
         reach: sliders go from −reach to +reach.
 
     Attributes:
@@ -49,10 +52,10 @@ class SliderPanel:
         self,
         groups: Mapping[str, Sequence[str]],
         holdable: Collection[str],
-        ends: Mapping[str, tuple[str, str]],
+        about: Mapping[str, Attribute],
         reach: float,
     ) -> None:
-        self._ends, self._reach, self._step = dict(ends), reach, step_for(reach)
+        self._about, self._reach, self._step = dict(about), reach, step_for(reach)
         self._holdable = set(holdable)
         self._moved: Moved = lambda name, value: None
         self._held: Held = lambda name, value: None
@@ -95,11 +98,10 @@ class SliderPanel:
     def slider(self, name: str) -> widgets.FloatSlider:
         """The slider of an editor, made if nobody has seen it yet."""
         if name not in self._sliders:
-            ends = self._ends.get(name)
             slider = widgets.FloatSlider(
                 value=self._state.strengths.get(name, 0.0),
-                description=readable(name),
-                tooltip=f"{MINUS} {ends[0]}, + {ends[1]}" if ends else readable(name),
+                description=self._title(name),
+                tooltip=", ".join(filter(None, [self._title(name), self._ends(name)])),
                 min=-self._reach,
                 max=self._reach,
                 step=self._step,
@@ -120,7 +122,7 @@ class SliderPanel:
             tick = widgets.Checkbox(
                 value=name in self._state.held,
                 indent=False,
-                tooltip=f"Hold {readable(name).lower()} fixed: the other edits leave it alone",
+                tooltip=f"Hold {self._title(name)} fixed: the other edits leave it alone",
                 disabled=not self._enabled,
                 **self._tick_looks,
             )
@@ -136,7 +138,7 @@ class SliderPanel:
             self._mark(name)
         for name, tick in self._ticks.items():
             tick.value = name in state.held
-        self._title()
+        self._head_up()
 
     def enable(self, enabled: bool) -> None:
         """Let the sliders be used, or not."""
@@ -176,7 +178,7 @@ class SliderPanel:
         self._list.children = shown
         self.search.layout.display = None if len(self.names) > _FEW else "none"
         self.search.placeholder = f"Search {len(self.names)} edits"
-        self._title()
+        self._head_up()
 
     def _blank(self) -> widgets.Box:
         """In place of a tick; one widget can stand in several places."""
@@ -185,10 +187,20 @@ class SliderPanel:
         return self._empty
 
     def _matches(self, name: str, words: Sequence[str]) -> bool:
-        text = " ".join([readable(name), *self._ends.get(name, ())]).lower()
+        text = f"{self._title(name)} {self._ends(name)}".lower()
         return all(word in text for word in words)
 
-    def _title(self) -> None:
+    def _title(self, name: str) -> str:
+        """As `title` has it, but what is added to an attribute's name stays: "Smile (line)"."""
+        about = self._about.get(name)
+        return readable(name) if about is None or about.name != name else title(about)
+
+    def _ends(self, name: str) -> str:
+        """In words, what the slider goes from and to."""
+        about = self._about.get(name)
+        return "" if about is None else f"{MINUS} {about.low}, + {about.high}"
+
+    def _head_up(self) -> None:
         """The headings: what is moved and held in each group, seen or not."""
         for group, section in self._sections.items():
             moved = sum(name in self._state.strengths for name in section.names)
@@ -201,7 +213,7 @@ class SliderPanel:
         reach = f"{MINUS}{self._reach:g} … +{self._reach:g}"
         head = f"Edit <small>{'nothing of that name' if nothing else reach}</small>"
         if self._holdable:
-            fixed = [readable(n).lower() for n in self.names if n in self._state.held]
+            fixed = [readable(n) for n in self.names if n in self._state.held]
             names = escape(", ".join(fixed))
             head += f'<small class="fx-held" title="{names}">{names and f"{names} fixed"}</small>'
             head += '<small class="fx-hold">Hold</small>'

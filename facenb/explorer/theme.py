@@ -11,7 +11,7 @@ CSS = """
   --fx-mark: var(--jp-border-color1, #999); --fx-line: var(--jp-border-color2, #bbb);
   --fx-tick: 38px;
   container: facenb-explorer / inline-size;
-  max-width: calc(2 * var(--fx-size) + 378px); padding: 4px 2px; box-sizing: border-box;
+  max-width: calc(2 * var(--fx-size) + 408px); padding: 4px 2px; box-sizing: border-box;
   font-family: var(--jp-ui-font-family); font-size: 13px; color: var(--jp-ui-font-color1);
   --jp-widgets-inline-height: 27px; --jp-widgets-font-size: 13px;
 }
@@ -52,7 +52,7 @@ CSS = """
 /* sliders beside the images, the panel below these; where it is narrow, one below the other */
 .facenb-explorer .fx-body {
   display: grid; gap: 12px 32px; overflow: visible; align-items: start;
-  grid-template: "left pictures" auto "left right" 1fr / minmax(270px, 330px) minmax(0, 1fr);
+  grid-template: "left pictures" auto "left right" 1fr / clamp(290px, 30cqw, 360px) minmax(0, 1fr);
 }
 .facenb-explorer .fx-left { grid-area: left; min-width: 0; overflow: visible; }
 .facenb-explorer .fx-right { grid-area: right; min-width: 0; overflow: visible; }
@@ -106,7 +106,7 @@ CSS = """
 /* one slider */
 .facenb-explorer .fx-rows > * { margin: 0; width: auto; height: 29px; min-width: 0; }
 .facenb-explorer .fx-rows .widget-hslider .widget-label {
-  width: 100px; min-width: 100px; text-align: left; text-overflow: ellipsis; overflow: hidden;
+  width: 120px; min-width: 120px; text-align: left; text-overflow: ellipsis; overflow: hidden;
 }
 .facenb-explorer .fx-rows .slider-container { min-width: 60px; margin: 0 10px 0 4px; }
 .facenb-explorer .fx-rows .widget-readout {
@@ -158,7 +158,7 @@ CSS = """
 .fx-row {
   display: grid; align-items: center; column-gap: 8px; height: 18px; font-size: 12px;
   line-height: 18px; break-inside: avoid;
-  grid-template-columns: 104px minmax(60px, 1fr) 34px minmax(0, 78px);
+  grid-template-columns: 124px minmax(60px, 1fr) 34px minmax(0, 84px);
 }
 .fx-row span { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .fx-chart .fx-group {
