@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,8 @@ class Latents:
     """A batch of latent codes.
 
     Args:
-        values: floating tensor, (N, d) in "z" and "w", (N, L, d) in "w+"; N ≥ 1, all finite.
+        values: floating tensor or NumPy array, (N, d) in "z" and "w", (N, L, d) in "w+"; N ≥ 1, all
+            finite. An array is copied into a float32 tensor.
         space: "z", "w" or "w+".
 
     Raises:
@@ -36,6 +38,8 @@ class Latents:
     def __post_init__(self) -> None:
         if self.space not in SPACES:
             raise unknown("latent space", self.space, SPACES)
+        if isinstance(self.values, np.ndarray) and self.values.dtype.kind == "f":
+            object.__setattr__(self, "values", torch.tensor(self.values, dtype=torch.float32))
         if not isinstance(self.values, Tensor) or not self.values.is_floating_point():
             given = getattr(self.values, "dtype", type(self.values).__name__)
             raise TypeError(f"latents: expected a floating torch.Tensor, given {given}.")

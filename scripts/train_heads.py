@@ -36,7 +36,7 @@ OUT = Path(__file__).resolve().parent.parent / "facenb" / "data" / f"heads_{NAME
 HELD_OUT, PSI = 96, 0.7  # faces that are never trained on, and their truncation
 MIXED = 0.3  # fraction of the faces whose later layers have another face's codes
 RATE, EMA, EVERY = 6e-4, 0.999, 250
-# Adam moves every weight by about its rate. Layers that sum 512 inputs, and styles, of large inputs,
+# Adam moves every weight by about its rate. Layers with 512 inputs, and styles, with large inputs,
 # then jump: their rate is a fraction of it.
 SLOWER = {"styles": 0.1, "first": 0.3, "skip": 0.3}
 BATCH = {"64": 16, "256": 8}

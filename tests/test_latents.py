@@ -1,5 +1,6 @@
 """Latents know their space."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,3 +47,14 @@ def test_indexing_keeps_a_batch():
 def test_bad_latents_say_what_was_expected_and_given(values, space, error, message):
     with pytest.raises(error, match=message):
         Latents(values, space)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_an_array_of_floats_becomes_a_tensor_of_its_own(kind: str):
+    array = np.linspace(-1, 1, 8).reshape(2, 4).astype(kind)
+    latents = Latents(array, "w")
+    assert latents.values.dtype == torch.float32
+    array[:] = 9
+    assert latents.values.abs().max() <= 1
+    with pytest.raises(TypeError, match="int64"):
+        Latents(np.zeros((2, 4), dtype="int64"), "w")

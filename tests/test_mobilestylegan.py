@@ -102,6 +102,19 @@ def test_gradients_reach_the_three_spaces(generator) -> None:
             assert (values.grad.abs().amax((0, 2)) > 0).sum() >= 10
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_latents_of_any_precision_are_taken(generator, dtype) -> None:
+    z = generator.sample(1, seed=9)
+    size = generator.sizes[0]
+    expected = generator.synthesize(z, size)
+    for space in generator.spaces:
+        codes = Latents(generator.map(z, space).values.to(dtype), space)
+        found = generator.synthesize(codes, size)
+        assert found.dtype == torch.float32
+        assert (found - expected).abs().mean() < 0.02
+
+
 def test_a_gradient_is_the_slope_of_the_image(generator) -> None:
     w = generator.sample(1, seed=6, space="w").values.requires_grad_()
     direction = F.normalize(torch.randn(1, 512, generator=torch.Generator().manual_seed(0)))

@@ -139,7 +139,7 @@ class StyleBased(Generator):
 
     def _map(self, latents: Latents, space: str) -> Latents:
         if latents.space == "z" and space != "z":
-            w = self.network.map(latents.values)
+            w = self.network.map(latents.values.to(self.network.w_avg.dtype))
             mapped = Latents(w, "w")
             if self.truncation != 1:
                 mapped = self.truncate(mapped, self.truncation)
@@ -158,7 +158,8 @@ class StyleBased(Generator):
                 f"{self.name}: expected {self.w_layers} layers in space 'w+', "
                 f"given shape {tuple(latents.values.shape)}.{self._other_layers}"
             )
-        return self.map(latents, "w").values if latents.space == "z" else latents.values
+        w = self.map(latents, "w") if latents.space == "z" else latents
+        return w.values.to(self.network.w_avg.dtype)  # styles are in single precision
 
     def _noise_maps(self) -> list[Tensor | None] | None:
         return self._noise and [n if n is None else n.to(self.device) for n in self._noise]
