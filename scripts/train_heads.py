@@ -36,9 +36,6 @@ OUT = Path(__file__).resolve().parent.parent / "facenb" / "data" / f"heads_{NAME
 HELD_OUT, PSI = 96, 0.7  # faces that are never trained on, and their truncation
 MIXED = 0.3  # fraction of the faces whose later layers have another face's codes
 RATE, EMA, EVERY = 6e-4, 0.999, 250
-# Adam moves every weight by about its rate. Layers with 512 inputs, and styles, with large inputs,
-# then jump: their rate is a fraction of it.
-SLOWER = {"styles": 0.1, "first": 0.3, "skip": 0.3}
 BATCH = {"64": 16, "256": 8}
 
 
@@ -129,7 +126,10 @@ class Training:
         self.checkpoint = pool.folder / f"training-{steps}.pt"
         self.heads = {name: self._head(network, name) for name in LAYOUTS}
         self.average = copy.deepcopy(self.heads)
-        self.optimizers = {name: _optimizer(head) for name, head in self.heads.items()}
+        self.optimizers = {
+            name: torch.optim.Adam(head.parameters(), RATE, betas=(0.9, 0.99))
+            for name, head in self.heads.items()
+        }
         self.step, self.history = 0, []
         if state := load_checkpoint(self.checkpoint, identity):
             self.step, self.history = state["step"], state["history"]
@@ -182,7 +182,7 @@ class Training:
         warm = min(1, (step + 1) / (0.05 * self.steps))
         rate = RATE * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * step / self.steps)) / 2)
         for group in optimizer.param_groups:
-            group["lr"] = rate * group["part"]
+            group["lr"] = rate
         index = HELD_OUT + torch.randint(self.pool.count - HELD_OUT, (BATCH[name],))
         maps, codes, images = self.pool.batch(name, index)
         with torch.autocast("cpu", torch.bfloat16):
@@ -237,14 +237,6 @@ class Training:
             "torch": torch.__version__,
         }
         atomic_write(path, save(tensors, {"provenance": json.dumps(provenance)}))
-
-
-def _optimizer(head: Head) -> torch.optim.Adam:
-    groups: dict[float, list] = {}
-    for name, parameter in head.named_parameters():
-        groups.setdefault(SLOWER.get(name.partition(".")[0], 1.0), []).append(parameter)
-    parts = [{"params": params, "part": part} for part, params in groups.items()]
-    return torch.optim.Adam(parts, RATE, betas=(0.9, 0.99))
 
 
 if __name__ == "__main__":

@@ -33,21 +33,24 @@ class HeadLayout:
         side: of the feature maps that it reads.
         size: of the picture that it paints, 2·side or 4·side.
         width: of its own feature maps.
-        codes: which of the 23 codes of w+ drive its layers: first, two residual ones, the skip.
+        codes: which of the 23 codes of w+ drive its layers: first, two residual ones, skip, paint,
+            and fine where there is one.
         noise: which of the network's noise maps it is given, those of 2·side or more pixels.
     """
 
     side: int
     size: int
     width: int
-    codes: tuple[int, int, int, int]
+    codes: tuple[int, ...]
     noise: tuple[int, ...]
 
 
 # Codes and noise are those of the network's layers that a head stands for.
 LAYOUTS = {
-    "64": HeadLayout(side=32, size=64, width=96, codes=(10, 11, 12, 22), noise=(7, 8)),
-    "256": HeadLayout(side=64, size=256, width=128, codes=(13, 14, 17, 22), noise=(9, 10, 11, 12)),
+    "64": HeadLayout(side=32, size=64, width=96, codes=(10, 11, 12, 22, 17), noise=(7, 8)),
+    "256": HeadLayout(
+        side=64, size=256, width=128, codes=(13, 14, 17, 22, 20, 18), noise=(9, 10, 11, 12)
+    ),
 }
 
 
@@ -67,7 +70,6 @@ class Head(nn.Module):
         self.double = layout.size == 4 * layout.side
         self.register_buffer("whiten", torch.eye(_CHANNELS))
         self.register_buffer("w_avg", torch.zeros(_W))
-        self.styles = nn.ModuleList(_style(n) for n in (_CHANNELS, width, width, _CHANNELS))
         self.first = nn.Conv2d(_CHANNELS, width, 1)
         self.skip = nn.Conv2d(_CHANNELS, 12, 1)
         self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
@@ -76,6 +78,8 @@ class Head(nn.Module):
         grains = 10 if self.double else 8  # noise maps, folded to the last stage's side
         self.grain = nn.Conv2d(grains, 48 if self.double else width, 3, padding=1, bias=False)
         self.paint = nn.Conv2d(48 if self.double else width, 12, 3, padding=1)
+        widths = (_CHANNELS, width, width, _CHANNELS, *((48, last) if self.double else (width,)))
+        self.styles = nn.ModuleList(_style(channels) for channels in widths)
         with torch.no_grad():
             self.paint.weight.mul_(0.1)
 
@@ -96,13 +100,13 @@ class Head(nn.Module):
         h, low = F.leaky_relu(mixed[:, :-12], _SLOPE), F.pixel_shuffle(mixed[:, -12:].float(), 2)
         grain = self._grain(noise).to(h.dtype)
         for i, (conv, style) in enumerate(zip(self.body, styles[1:3], strict=True)):
-            h = h + conv(h * style.to(h.dtype)[:, :, None, None])
+            h = h + conv(_styled(h, style))
             h = F.leaky_relu(h + grain if i and not self.double else h, _SLOPE)
         if self.fine is None:
-            return low + F.pixel_shuffle(self.paint(h).float(), 2)
-        h = F.leaky_relu(self.fine(F.pixel_shuffle(h, 2)) + grain, _SLOPE)
+            return low + F.pixel_shuffle(self.paint(_styled(h, styles[4])).float(), 2)
+        h = F.leaky_relu(self.fine(_styled(F.pixel_shuffle(h, 2), styles[5])) + grain, _SLOPE)
         low = F.interpolate(low, scale_factor=2, mode="bilinear")
-        return low + F.pixel_shuffle(self.paint(h).float(), 2)
+        return low + F.pixel_shuffle(self.paint(_styled(h, styles[4])).float(), 2)
 
     def _grain(self, noise: Sequence[Tensor | None]) -> Tensor:
         """What the noise maps add to the last stage, (1, C, S, S)."""
@@ -129,6 +133,11 @@ class Head(nn.Module):
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view of channels-last maps
         y = torch.baddbmm(bias, pixels, weight.transpose(1, 2))
         return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+
+
+def _styled(x: Tensor, style: Tensor) -> Tensor:
+    """x (N, C, S, S) times the factor of every channel (N, C)."""
+    return x * style.to(x.dtype)[:, :, None, None]
 
 
 def _style(channels: int) -> nn.Sequential:
