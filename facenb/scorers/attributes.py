@@ -159,7 +159,7 @@ _INDEPENDENT = (
         Attribute("mouth_open", "nose-to-chin distances", "mouth closed", "mouth open", "semantic",
                   "face_landmark_68", "|p62 - p66| / |p27 - p8|"),
         Attribute("surprise", _LOG_ODDS, "calm", "surprised", "semantic", "face_expression",
-                  "surprised against the other six expressions")),
+                  "surprised against the other expressions but happy")),
     *_group("person",
         Attribute("gender", _LOG_ODDS, "female", "male", "semantic", "age_gender",
                   "male less female"),

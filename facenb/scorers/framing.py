@@ -37,8 +37,7 @@ class Crop:
 
 
 WHOLE = Crop(0, 0, 1)
-# Of FFHQ's frame: from the hairline to below the chin with both ears, and from brow to chin.
-_FACE, _TIGHT = Crop(0.15, 0.10, 0.80), Crop(0.20, 0.15, 0.70)
+_FACE = Crop(0.15, 0.10, 0.80)  # of FFHQ's frame: from the hairline to below the chin, both ears
 
 CROPS: dict[str, dict[str, Crop]] = {
     "digiface": {
@@ -52,7 +51,7 @@ CROPS: dict[str, dict[str, Crop]] = {
         "pixels": WHOLE,
         "face_mesh": _FACE,
         "face_landmark_68": _FACE,
-        "face_expression": _TIGHT,
+        "face_expression": _FACE,
         "faceres": _FACE,
         "efficientnet": WHOLE,
         "age_gender": WHOLE,

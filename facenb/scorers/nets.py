@@ -117,15 +117,20 @@ class Expressions(nn.Module):
         super().__init__()
         self.net = DenseNet(load_weights("face_expression"))
 
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, 7), in the order of EXPRESSIONS."""
+        return self.net((resize(images, self.native) + 1) * 127.5)
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        logits = self.net((resize(images, self.native) + 1) * 127.5)
+        logits = self.logits(images)
         return {
-            "smile": _log_odds(logits, EXPRESSIONS.index("happy")),
-            "surprise": _log_odds(logits, EXPRESSIONS.index("surprised")),
+            "smile": log_odds(logits, EXPRESSIONS.index("happy")),
+            "surprise": log_odds(logits, EXPRESSIONS.index("surprised")),
         }
 
 
-def _log_odds(logits: Tensor, index: int) -> Tensor:
+def log_odds(logits: Tensor, index: int) -> Tensor:
+    """Of one class against the others: logits (N, C) → (N,)."""
     others = torch.cat([logits[:, :index], logits[:, index + 1 :]], dim=1)
     return logits[:, index] - others.logsumexp(1)
 

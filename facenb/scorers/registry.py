@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from facenb.scorers import nets
-from facenb.scorers.age_gender import AgeGender
-from facenb.scorers.efficientnet import EfficientNetLite0
 from facenb.scorers.face_mesh import FaceMeshScores
+from facenb.scorers.independent import IndependentAgeGender, IndependentExpressions
 from facenb.scorers.nets import Faceres, Probes
+from facenb.scorers.object_probes import ObjectProbes
 
 _DATA = Path(__file__).resolve().parent.parent / "data"
 PROBES = {
@@ -40,39 +40,6 @@ class Net:
     data: tuple[Path, ...] = ()
 
 
-class ObjectProbes(nn.Module):
-    """What our probes read from EfficientNet's embedding, which knows hats and hair, no faces."""
-
-    native = EfficientNetLite0.native
-
-    def __init__(self, probes: Probes) -> None:
-        super().__init__()
-        self.embed, self.probes = EfficientNetLite0(), probes
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return self.probes(self.embed(images))
-
-
-class IndependentAgeGender(nn.Module):
-    """Age and gender by nets that nothing is learned with, for images framed like FFHQ's.
-
-    The nets cut a face out by five points; under FFHQ's alignment these are always about the same,
-    and so their means over 464 generated faces serve for all.
-    """
-
-    native = 256
-    points = ((0.330, 0.473), (0.434, 0.480), (0.565, 0.480), (0.669, 0.472), (0.498, 0.653))
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = AgeGender()
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        points = images.new_tensor(self.points).expand(len(images), -1, -1)
-        age, gender = self.net(images, points)
-        return {"age": age, "gender": gender}
-
-
 def _face_api(name: str) -> tuple[str, str]:
     return f"face-api/{name}_model-weights_manifest.json", f"face-api/{name}_model.bin"
 
@@ -88,14 +55,13 @@ _FACERES = {"assets": ("human/faceres.json", "human/faceres.bin")}
 _EFFICIENTNET = {"converted": ("efficientnet-lite0",)}
 _PIXELS = Net(nets.Pixels)
 _LANDMARKS = Net(nets.Landmarks, _face_api("face_landmark_68"))
-_EXPRESSIONS = Net(nets.Expressions, _face_api("face_expression"))
 
 NETS: dict[str, dict[str, Net]] = {
     "digiface": {
         "pixels": _PIXELS,
         "facemesh": Net(nets.Facemesh, ("human/facemesh.json", "human/facemesh.bin")),
         "face_landmark_68": _LANDMARKS,
-        "face_expression": _EXPRESSIONS,
+        "face_expression": Net(nets.Expressions, _face_api("face_expression")),
         "faceres": _probed(Faceres, "digiface", "", **_FACERES),
     },
     "ffhq": {
@@ -108,7 +74,7 @@ NETS: dict[str, dict[str, Net]] = {
     # never used for learning
     "independent": {
         "age_gender": Net(IndependentAgeGender, converted=("age-gender",)),
-        "face_expression": _EXPRESSIONS,
+        "face_expression": Net(IndependentExpressions, _face_api("face_expression")),
         "face_landmark_68": _LANDMARKS,
         "faceres": _probed(Faceres, "independent", "faceres", **_FACERES),
         "efficientnet": _probed(ObjectProbes, "independent", "efficientnet", **_EFFICIENTNET),
