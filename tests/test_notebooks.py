@@ -8,7 +8,7 @@ import jupytext
 import nbformat
 import pytest
 
-from facenb.run import ROOT, find_notebooks, run_notebook
+from facenb.run import ROOT, find_notebooks, run_notebook, written_for
 
 NOTEBOOKS = find_notebooks(ROOT / "notebooks")
 PARAMETERS = {"profile": "smoke", "seed": 0, "generator": "digiface-dcgan-64", "device": "cpu"}
@@ -18,9 +18,16 @@ SECTIONS = (
 each = pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-@each
-def test_executes_in_the_smoke_profile_and_leaves_its_pictures(source: Path, tmp_path: Path):
-    outcome = run_notebook(source, tmp_path, PARAMETERS)
+FACES = [path for path in NOTEBOOKS if written_for(path) == "mobilestylegan-ffhq-1024"]
+EVERY = [(path, "digiface-dcgan-64") for path in NOTEBOOKS]
+EVERY += [(path, "mobilestylegan-ffhq-1024") for path in FACES]
+
+
+@pytest.mark.parametrize(("source", "generator"), EVERY, ids=lambda v: getattr(v, "stem", v))
+def test_executes_in_the_smoke_profile_and_leaves_its_pictures(
+    source: Path, generator: str, tmp_path: Path
+):
+    outcome = run_notebook(source, tmp_path, PARAMETERS | {"generator": generator})
     assert outcome.error is None, outcome.error
     folder = tmp_path / source.stem
     record = json.loads((folder / "numbers.json").read_text())
