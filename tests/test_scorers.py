@@ -1,4 +1,4 @@
-"""The scores: exact cases, consistency, gradients, probes, errors."""
+"""The DCGAN's scores, and what every suite has in common: exact cases, consistency, errors."""
 
 import json
 
@@ -10,11 +10,20 @@ from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from facenb.data import load_json
 from facenb.errors import UnknownNameError
 from facenb.generators import load_generator
 from facenb.scorers import ATTRIBUTES, QUALITY_GATE, cards, load_identity, load_scorers
-from facenb.scorers.nets import PROBES_PATH, resize
-from facenb.scorers.train_probes import LABELS_PATH, cross_validated_auc, fold, labelled, recipe
+from facenb.scorers.layers import resize
+from facenb.scorers.registry import PROBES
+from facenb.scorers.train_probes import (
+    Labels,
+    _labels,
+    cross_validated,
+    fold,
+    labels_of,
+    recipe,
+)
 
 NAMES = ("yaw", "pitch", "smile", "surprise", "mouth_open", "gender", "age", "glasses", "hat",
          "beard", "brightness", "warmth", "quality")  # fmt: skip
@@ -22,7 +31,7 @@ NAMES = ("yaw", "pitch", "smile", "surprise", "mouth_open", "gender", "age", "gl
 
 @pytest.fixture(scope="module")
 def suite():
-    return load_scorers()
+    return load_scorers(framing="digiface")
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +55,16 @@ def scores(suite, images):
 
 
 def test_columns_are_the_attributes_in_order(suite, scores):
-    assert suite.names == NAMES == tuple(a.name for a in ATTRIBUTES)
+    assert suite.names == NAMES == tuple(a.name for a in ATTRIBUTES["digiface"])
     assert tuple(a.name for a in suite.attributes) == suite.names
     assert scores.shape == (20, 13) and scores.dtype == torch.float32
     assert scores.isfinite().all()
-    assert all(a.unit and a.low and a.high and a.low != a.high for a in ATTRIBUTES)
+    for a in (a for attributes in ATTRIBUTES.values() for a in attributes):
+        assert a.unit and a.low and a.high and a.low != a.high and a.group and a.formula, a
 
 
 def test_a_subset_runs_only_its_nets_and_gives_the_same_numbers(suite, images, scores):
-    some = load_scorers(["warmth", "quality", "yaw"])
+    some = load_scorers(["warmth", "quality", "yaw"], "digiface")
     assert set(some.nets) == {"pixels", "facemesh"}
     with torch.no_grad():
         found = some(images)
@@ -80,7 +90,7 @@ def test_nothing_to_train_and_inputs_left_alone(suite, images):
 
 
 def test_fingerprint_is_stable(suite):
-    assert suite.fingerprint == load_scorers().fingerprint
+    assert suite.fingerprint == load_scorers(framing="digiface").fingerprint
     assert len(suite.fingerprint) == 64
 
 
@@ -140,7 +150,7 @@ def test_gradient_reaches_the_picture_for_every_score(suite, images):
 @pytest.mark.parametrize("name", ["yaw", "smile", "mouth_open", "gender", "glasses"])
 def test_gradient_is_the_finite_difference(images, name):
     # in double precision, past the public call, which works in float32
-    suite = load_scorers([name]).double()
+    suite = load_scorers(name, "digiface").double()
     image = images[5:6].double().clamp(-0.9, 0.9)
     direction = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).double()
     x = image.clone().requires_grad_()
@@ -155,14 +165,37 @@ def test_gradient_is_the_finite_difference(images, name):
 # ---- errors -------------------------------------------------------------------------------------
 
 
-def test_unknown_attribute_suggests_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"unknown attribute 'smlie'.*'smile'.*yaw, pitch"):
-        load_scorers(["smlie"])
+def test_a_name_is_one_attribute_and_never_its_letters():
+    assert load_scorers("warmth").names == ("warmth",)
+    assert load_scorers("light").names == ("brightness", "warmth")
+    with pytest.raises(UnknownNameError, match="'l'"):
+        load_scorers(list("light"))
+
+
+def test_groups_and_attributes_mix_and_each_comes_once():
+    names = load_scorers(["warmth", "light", "quality"], "digiface").names
+    assert names == ("warmth", "brightness", "quality")
+    assert load_scorers(("light",)).names == load_scorers(iter(["light"])).names
+
+
+@pytest.mark.parametrize("framing", ["ffhq", "digiface"])
+def test_unknown_attribute_suggests_the_nearest(framing):
+    known = r"unknown attribute .*'smlie'.*'smile'.*yaw, pitch.*quality, pose, expression"
+    with pytest.raises(UnknownNameError, match=known):
+        load_scorers(["smlie"], framing)
     with pytest.raises(UnknownNameError, match="race"):
-        load_scorers(["race"])
-    for names in ([], ["yaw", "yaw"]):
-        with pytest.raises(ValueError, match="distinct attributes, at least one"):
-            load_scorers(names)
+        load_scorers("race", framing)
+    for names in ([], "", ["yaw", "yaw"]):
+        error = UnknownNameError if names == "" else ValueError
+        with pytest.raises(error, match=r"distinct attributes and groups, at least one|''"):
+            load_scorers(names, framing)
+
+
+def test_unknown_framing_lists_the_known_ones():
+    with pytest.raises(UnknownNameError, match=r"unknown framing 'independent'.*digiface, ffhq"):
+        load_scorers("smile", "independent")
+    with pytest.raises(UnknownNameError, match="AU12"):
+        load_scorers("AU12", "digiface")
 
 
 @pytest.mark.parametrize(
@@ -197,29 +230,30 @@ def test_eight_bit_images_are_refused():
 def embeddings():
     from facenb.scorers.train_probes import embeddings
 
-    count = json.loads(LABELS_PATH.read_text())["count"]
-    return embeddings(count).double().numpy()
+    count = load_json("digiface_dcgan_labels.json")["count"]
+    return embeddings("digiface", count)["faceres"].double().numpy()
 
 
 @pytest.mark.parametrize("name", ["glasses", "hat", "beard"])
 def test_training_again_gives_the_shipped_probe(embeddings, name):
-    index, positive = labelled(json.loads(LABELS_PATH.read_text()), name)
-    weight, bias = fold(recipe().fit(embeddings[index], positive))
-    shipped = load_file(PROBES_PATH)
+    labels = labels_of("digiface", name)
+    weight, bias = fold(recipe().fit(embeddings[labels.index], labels.positive))
+    shipped = load_file(PROBES["digiface"])
     logits = embeddings @ shipped[f"{name}/weight"].double().numpy()
     logits = logits + shipped[f"{name}/bias"].item()
     assert np.abs(embeddings @ weight + bias - logits).max() < 1e-3
     # and the figure on record for labels that the probe had not seen
-    with safe_open(PROBES_PATH, "pt") as file:
+    with safe_open(PROBES["digiface"], "pt") as file:
         recorded = float(json.loads(file.metadata()["provenance"])[f"{name}_auc"])
-    found = cross_validated_auc(embeddings[index], positive).mean()
-    assert found == pytest.approx(recorded, abs=0.005) and recorded > 0.96
+    areas, agreed = cross_validated(embeddings, labels)
+    assert areas.mean() == pytest.approx(recorded, abs=0.005) and recorded > 0.96
+    assert agreed is None
 
 
 def test_probe_scores_are_the_logits_of_the_embedding(suite, generator, embeddings):
     with torch.no_grad():
         scores = suite(generator.synthesize(generator.sample(8, seed=0))).double().numpy()
-    shipped = load_file(PROBES_PATH)
+    shipped = load_file(PROBES["digiface"])
     for name in ("glasses", "hat", "beard"):
         logits = embeddings[:8] @ shipped[f"{name}/weight"].double().numpy()
         logits = logits + shipped[f"{name}/bias"].item()
@@ -227,9 +261,24 @@ def test_probe_scores_are_the_logits_of_the_embedding(suite, generator, embeddin
 
 
 def test_unsure_samples_are_left_out():
-    labels = {"count": 6, "positive": {"hat": [1, 4]}, "unsure": {"hat": [0, 5]}}
-    index, positive = labelled(labels, "hat")
-    assert index.tolist() == [1, 2, 3, 4] and positive.tolist() == [1, 0, 0, 1]
+    labels = {"positive": {"hat": [1, 4]}, "unsure": {"hat": [0, 5]}}
+    found = _labels(6, labels, "hat", None)
+    assert found.index.tolist() == [1, 2, 3, 4] and found.positive.tolist() == [1, 0, 0, 1]
+    assert not found.agreed.any()
+    agreed = _labels(6, labels, "hat", {"yes": [4], "no": [2, 5]})
+    assert agreed.agreed.tolist() == [False, True, False, True]
+
+
+def test_each_face_is_scored_by_a_probe_that_has_not_seen_it():
+    # labels that the features say nothing about: a probe knows the faces that it was fitted to
+    random = np.random.default_rng(0)
+    features, positive = random.normal(size=(300, 120)), np.arange(300) % 3 == 0
+    labels = Labels(np.arange(300), positive.astype(int), np.arange(300) < 200)
+    areas, agreed = cross_validated(features, labels)
+    assert areas.shape == (5,) and abs(areas.mean() - 0.5) < 0.15 and abs(agreed - 0.5) < 0.15
+    features[:, 0] += 6 * positive
+    areas, agreed = cross_validated(features, labels)
+    assert areas.min() > 0.97 and agreed > 0.97
 
 
 def test_folding_is_the_pipeline():
@@ -273,9 +322,19 @@ def test_identity_is_differentiable_and_names_are_checked(images):
 
 
 def test_cards_name_every_score_with_its_unit_and_ends(repository):
-    text = (repository / "docs" / "model_cards.md").read_text()
-    for a in ATTRIBUTES:
-        assert f"| {a.name} | {a.unit} | {a.low} | {a.high} |" in text, "run facenb.scorers.cards"
+    for framing, path in cards.CARDS.items():
+        text = (repository / path).read_text()
+        for a in ATTRIBUTES[framing]:
+            row = f"| {a.name} | {a.unit} | {a.low} | {a.high} |"
+            assert row in text, f"run facenb.scorers.cards --framing {framing}"
+
+
+def test_the_ends_of_every_score_are_pictured_in_small_files(repository):
+    text = (repository / cards.CARDS["ffhq"]).read_text()
+    for group in dict.fromkeys(a.group for a in ATTRIBUTES["ffhq"]):
+        name = f"{group.replace(' ', '_')}.jpg"
+        assert f"(scores/{name})" in text
+        assert 10_000 < (repository / cards.ENDS / name).stat().st_size < 600_000
 
 
 def test_replacing_the_measured_part_keeps_the_rest():

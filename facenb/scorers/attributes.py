@@ -107,7 +107,7 @@ _DIGIFACE = (
 _FFHQ = (
     *_group("pose",
         Attribute("yaw", "degrees", "turned left", "turned right", "semantic", "face_mesh",
-                  "atan2(z, x) of the line across: cheeks, eyes, mouth and jaw, left to right"),
+                  "atan2(z, x) of the line across, between the corners of eyes and mouth"),
         Attribute("pitch", "degrees", "looking up", "looking down", "semantic", "face_mesh",
                   "atan2(z, y) of the line from forehead point 10 to chin point 152"),
         Attribute("roll", "degrees", "tilted left", "tilted right", "semantic", "face_mesh",
