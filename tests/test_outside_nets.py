@@ -15,6 +15,7 @@ from torch import Tensor
 from facenb.data import load_json
 from facenb.errors import UnknownNameError
 from facenb.generators import load_generator
+from facenb.preservation import embed
 from facenb.scorers import load_identity
 from facenb.scorers.age_gender import AgeGender
 from facenb.scorers.alignment import ARCFACE, align_faces, similarity
@@ -236,8 +237,12 @@ def test_the_net_follows_from_the_framing():
     assert load_identity().name == load_identity(framing="ffhq").name == "sface"
     digiface = load_identity(framing="digiface")
     assert digiface.name == "face_recognition" and digiface.threshold is None
+    assert (load_identity().framing, digiface.framing) == ("ffhq", "digiface")
     with pytest.raises(UnknownNameError, match="ffhq, digiface"):
         load_identity(framing="celeba")
+    dcgan = load_generator("digiface-dcgan-64")
+    with pytest.raises(ValueError, match="frames its images as 'digiface'"):
+        embed(dcgan, load_identity(), dcgan.sample(1))
 
 
 def test_bootstrap_of_the_threshold_on_faces_whose_cosines_are_known():

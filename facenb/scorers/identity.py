@@ -73,6 +73,7 @@ class IdentityScorer(nn.Module):
 
     Attributes:
         name: of the net.
+        framing: of the images that it is for.
         mean: (d,), subtracted from the net's vectors; zero for "sface".
         threshold: the cosine above which two images count as the same person: one pair in a
             thousand of different generated faces lies above. None where it was not measured;
@@ -82,6 +83,7 @@ class IdentityScorer(nn.Module):
     def __init__(self, name: str, mean: Tensor, threshold: float | None = None) -> None:
         super().__init__()
         self.name, self.threshold = name, threshold
+        self.framing = "ffhq" if name == "sface" else "digiface"
         self.net = NETS[name]()
         self.register_buffer("mean", mean)
         self.requires_grad_(False).eval()

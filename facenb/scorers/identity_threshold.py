@@ -1,12 +1,13 @@
 """Measure above which cosine two faces are the same person to SFace.
 
-    python -m facenb.scorers.identity_threshold [--faces 1000] [--size 256] [--bfloat16]
+    python -m facenb.scorers.identity_threshold [--faces 1000] [--bfloat16]
 
 Writes data/identity_threshold.json, which load_identity("sface") reads: the cosine that one pair in
 a thousand of different generated faces exceeds, at ψ = 1 and at ψ = 0.7 (of the same z), with a
 bootstrap interval over faces; and the same among adults alone, because recognition nets hardly tell
-small children apart, and most of the pairs above the threshold are children. Minutes at 256 px on
-two idle cores, half an hour at 512 px; what is done is kept when it is stopped.
+small children apart, and most of the pairs above the threshold are children. The images are those
+of 512 px, the smallest that are the network's own. Half an hour on two cores; what is done is kept
+when it is stopped.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ PSI = (1.0, 0.7)
 RESAMPLES = 1000
 ADULT = 15  # years, as "faceres" sees them
 _GENERATOR = "mobilestylegan-ffhq-1024"
+_SIZE = 512
 _PART = 50
 _VERSION = 1  # raise when a change alters SFace's vectors
 
@@ -51,15 +53,15 @@ class _IdentityAndAge(nn.Module):
         return torch.cat([self.identity(images), self.age(images)[2][:, None]], dim=1)
 
 
-def people(generator: Generator, n: int, seed: int, size: int) -> tuple[Tensor, Tensor]:
+def people(generator: Generator, n: int, seed: int) -> tuple[Tensor, Tensor]:
     """Unit vectors (n, d) and ages (n,) of the first n samples of `seed`, from disk if known."""
     nets = _IdentityAndAge()
     latents = generator.sample(n, seed)
     inputs = {
         "version": _VERSION,
         "generator": generator.fingerprint,
-        "nets": _sources(),
-        "size": size,
+        "nets": _sources("face-mesh", "sface"),
+        "size": _SIZE,
         "seed": seed,
     }
     folder = cache.folder("identity-threshold", inputs)
@@ -69,7 +71,7 @@ def people(generator: Generator, n: int, seed: int, size: int) -> tuple[Tensor, 
             part = latents[start : min(start + _PART, n)]
             path = folder / f"{start:07d}-{start + len(part):07d}.safetensors"
             kept = cache.stored(
-                path, lambda p=part: {"people": score(generator, nets, p, size=size)}
+                path, lambda p=part: {"people": score(generator, nets, p, size=_SIZE)}
             )
             parts.append(kept["people"])
             bar.update(len(part))
@@ -125,28 +127,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faces", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--size", type=int, help="of the images; the generator's scoring size")
     parser.add_argument("--bfloat16", action="store_true", help="the generator's precision")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     generator = load_generator(_GENERATOR)
-    size = options.size or generator.scoring_size
     if options.bfloat16:
         generator = generator.variant(precision=torch.bfloat16)
     found = {}
     for psi in PSI:
         variant = generator.variant(truncation=psi)
-        vectors, ages = people(variant, options.faces, options.seed, size)
+        vectors, ages = people(variant, options.faces, options.seed)
         found[str(psi)] = measure(vectors) | {"adults": measure(vectors[ages >= ADULT])}
         print(psi, found[str(psi)])
     provenance = {
         "command": "python -m facenb.scorers.identity_threshold "
-        f"--faces {options.faces} --seed {options.seed} --size {size}"
+        f"--faces {options.faces} --seed {options.seed}"
         f"{' --bfloat16' if options.bfloat16 else ''}",
         "generator": generator.name,
-        "generator_fingerprint": generator.fingerprint,
-        "size": size,
-        "nets": _sources(),
+        "size": _SIZE,
+        "files": _sources(_GENERATOR, "face-mesh", "sface"),
         "resamples": RESAMPLES,
     }
     report = {"false_acceptance_rate": RATE, "psi": found, "provenance": provenance}
@@ -154,9 +153,9 @@ def main() -> None:
     print(f"wrote {options.out}")
 
 
-def _sources() -> dict[str, str]:
-    """The sha256 of the files behind the mesh, SFace and the age."""
-    files = [source for net in ("face-mesh", "sface") for source in CONVERSIONS[net].sources]
+def _sources(*nets: str) -> dict[str, str]:
+    """The sha256 of the files behind these converted nets, and behind the age."""
+    files = [source for net in nets for source in CONVERSIONS[net].sources]
     return {
         file: asset_sha256(file) for file in [*files, "human/faceres.json", "human/faceres.bin"]
     }
