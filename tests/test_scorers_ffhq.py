@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from facenb.data import load_json
 from facenb.sampling import draw
 from facenb.scorers import ATTRIBUTES, load_independent_scorers, load_scorers, train_probes
-from facenb.scorers.face_mesh import PAIRS, mouth_opening, pose
+from facenb.scorers.face_mesh import PAIRS, corners_down, mouth_opening, pose
 from facenb.scorers.framing import CROPS, Crop
 from facenb.scorers.registry import NETS, PROBES
 from facenb.scorers.suite import _CHUNK
@@ -169,6 +169,16 @@ def test_a_darker_image_is_darker_and_shows_the_same_face(suite, images, scores)
     for name in ("yaw", "pitch", "smile", "mouth_open", "age", "gender", "glasses"):
         a, b = column(suite, scores, name), column(suite, dark, name)
         assert np.corrcoef(a, b)[0, 1] > 0.9, name
+
+
+def test_corners_of_the_mouth_below_its_middle():
+    points = torch.zeros(1, 478, 3)
+    points[0, 152] = torch.tensor([0.0, 10.0, 0.0])
+    points[0, 61], points[0, 291] = torch.tensor([-4.0, 6, 0]), torch.tensor([4.0, 8, 0])
+    points[0, 13], points[0, 14] = torch.tensor([0.0, 4, 0]), torch.tensor([0.0, 5, 0])
+    assert float(corners_down(points)) == pytest.approx((7 - 4.5) / 10)
+    turned = points[:, :, [1, 0, 2]] * torch.tensor([1.0, -1.0, 1.0])  # head and mouth together
+    assert float(corners_down(turned)) == pytest.approx((7 - 4.5) / 10)
 
 
 # ---- against the labels -------------------------------------------------------------------------

@@ -39,6 +39,7 @@ class Attribute:
 
 _LOG_ODDS = "log-odds"
 _BLENDSHAPE = "logit of a blendshape"
+_NOSE_TO_CHIN = "nose-to-chin distances"
 _DIGIFACE_PROBE = "logistic probe on the 1024-d embedding, trained on 576 labelled samples"
 _LUMA = "0.299 R + 0.587 G + 0.114 B, mean over the image"
 _WARM = "R - B, mean over the image"
@@ -54,19 +55,32 @@ def _probed(name: str, low: str, high: str, net: str) -> Attribute:
     return Attribute(name, _LOG_ODDS, low, high, "semantic", net, formula)
 
 
+def _unit(name: str) -> Attribute:
+    description, shapes = ACTION_UNITS[name]
+    formula, unit = f"blendshape {shapes[0]}", _BLENDSHAPE
+    if len(shapes) > 1:
+        formula = f"blendshape {shapes[0].removesuffix('Left')}, mean of left and right"
+    if name == "AU15":
+        formula, unit = "corners 61, 291 below the lips' middle 13, 14", _NOSE_TO_CHIN
+    low, high = _UNIT_ENDS[name]
+    return Attribute(
+        name, unit, low, high, "semantic", "face_mesh", formula, description=description
+    )
+
+
 _UNIT_ENDS = {
-    "AU01": ("inner brows at rest", "inner brows raised"),
-    "AU02": ("outer brows at rest", "outer brows raised"),
-    "AU04": ("brows at rest", "brows lowered"),
-    "AU05": ("upper lids at rest", "upper lids raised"),
+    "AU01": ("inner brows low", "inner brows raised"),
+    "AU02": ("outer brows low", "outer brows raised"),
+    "AU04": ("brows high", "brows lowered"),
+    "AU05": ("upper lids low", "upper lids raised"),
     "AU06": ("cheeks at rest", "cheeks raised"),
     "AU09": ("nose at rest", "nose wrinkled"),
     "AU10": ("upper lip at rest", "upper lip raised"),
     "AU12": ("mouth corners at rest", "mouth corners pulled up"),
-    "AU15": ("mouth corners at rest", "mouth corners pulled down"),
+    "AU15": ("mouth corners high", "mouth corners pulled down"),
     "AU18": ("lips at rest", "lips puckered"),
     "AU26": ("jaw closed", "jaw dropped"),
-    "AU45": ("eyes open", "eyes closed"),
+    "AU45": ("eyes wide open", "eyes closed"),
 }
 
 
@@ -82,7 +96,7 @@ _DIGIFACE = (
                   "happy against the other six expressions"),
         Attribute("surprise", _LOG_ODDS, "calm", "surprised", "semantic", "face_expression",
                   "surprised against the other six expressions"),
-        Attribute("mouth_open", "nose-to-chin distances", "mouth closed", "mouth open", "semantic",
+        Attribute("mouth_open", _NOSE_TO_CHIN, "mouth closed", "mouth open", "semantic",
                   "face_landmark_68", "|p62 - p66| / |p27 - p8|")),
     *_group("person",
         Attribute("gender", _LOG_ODDS, "female", "male", "semantic", "faceres",
@@ -115,18 +129,13 @@ _FFHQ = (
     *_group("expression",
         Attribute("smile", _BLENDSHAPE, "not smiling", "smiling", "semantic", "face_mesh",
                   "mean of AU06 and AU12"),
-        Attribute("mouth_open", "nose-to-chin distances", "mouth closed", "mouth open", "semantic",
+        Attribute("mouth_open", _NOSE_TO_CHIN, "mouth closed", "mouth open", "semantic",
                   "face_mesh", "|p13 - p14| / |p168 - p152|"),
         Attribute("teeth", _BLENDSHAPE, "teeth hidden", "teeth shown", "semantic", "face_mesh",
                   "mean of mouthUpperUp and mouthLowerDown, left and right"),
         Attribute("surprise", _BLENDSHAPE, "calm", "surprised", "semantic", "face_mesh",
                   "mean of AU01, AU02, AU05 and AU26")),
-    *_group("action units", *(
-        Attribute(unit, _BLENDSHAPE, low, high, "semantic", "face_mesh",
-                  f"blendshape {ACTION_UNITS[unit][1][0].removesuffix('Left')}, mean of both sides"
-                  if len(ACTION_UNITS[unit][1]) > 1 else f"blendshape {ACTION_UNITS[unit][1][0]}",
-                  description=ACTION_UNITS[unit][0])
-        for unit, (low, high) in _UNIT_ENDS.items())),
+    *_group("action units", *map(_unit, ACTION_UNITS)),
     *_group("person",
         Attribute("gender", _LOG_ODDS, "female", "male", "semantic", "faceres",
                   "the gender output before its sigmoid"),
@@ -147,7 +156,7 @@ _FFHQ = (
         Attribute("brightness", "mean luma, 0 to 1", "dark", "bright", "nuisance", "pixels", _LUMA),
         Attribute("warmth", "red - blue, -1 to 1", "cool", "warm", "nuisance", "pixels", _WARM)),
     *_group("quality",
-        Attribute("quality", _LOG_ODDS, "broken", "clear face", "quality", "face_mesh",
+        Attribute("quality", _LOG_ODDS, "profile or broken", "clear face", "quality", "face_mesh",
                   "the face flag before its sigmoid")),
 )
 
@@ -156,7 +165,7 @@ _INDEPENDENT = (
     *_group("expression",
         Attribute("smile", _LOG_ODDS, "not smiling", "smiling", "semantic", "face_expression",
                   "happy against the other six expressions"),
-        Attribute("mouth_open", "nose-to-chin distances", "mouth closed", "mouth open", "semantic",
+        Attribute("mouth_open", _NOSE_TO_CHIN, "mouth closed", "mouth open", "semantic",
                   "face_landmark_68", "|p62 - p66| / |p27 - p8|"),
         Attribute("surprise", _LOG_ODDS, "calm", "surprised", "semantic", "face_expression",
                   "surprised against the other expressions but happy")),

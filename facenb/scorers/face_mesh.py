@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from facenb.scorers.blendshapes import NAMES, Blendshapes, action_units
 from facenb.scorers.mediapipe import FaceMesh478
 
-# Pairs of points at the viewer's left and right: outer and inner corners of the eyes, corners of the
-# mouth. Of several choices the one whose roll a mirror reverses best (r = -.91; cheeks: -.64).
+# Pairs of points at the viewer's left and right: outer and inner corners of the eyes, corners of
+# the mouth. Of several choices the one whose roll a mirror reverses best (r -.91; cheeks: -.64).
 PAIRS = ((33, 263), (133, 362), (61, 291))
 # The blendshapes that bare the teeth.
 TEETH = ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight")
@@ -37,7 +37,8 @@ class FaceMeshScores(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         points, flag = self.mesh(images)
         shapes = self.blendshapes.logits(points)
-        units = action_units(shapes)
+        # mouthFrown, which would stand for AU15, is high for laughing faces as for sad ones
+        units = action_units(shapes) | {"AU15": corners_down(points)}
         expressions = {
             name: torch.stack([units[unit] for unit in parts]).mean(0)
             for name, parts in EXPRESSIONS.items()
@@ -68,3 +69,13 @@ def mouth_opening(points: Tensor) -> Tensor:
     """Between the inner lips (13, 14); the unit is from the bridge of the nose to the chin."""
     opening = torch.linalg.vector_norm(points[:, 13] - points[:, 14], dim=1)
     return opening / torch.linalg.vector_norm(points[:, 168] - points[:, 152], dim=1)
+
+
+def corners_down(points: Tensor) -> Tensor:
+    """How far the corners of the mouth (61, 291) lie below the middle of the lips (13, 14): (N,).
+
+    Along the line from the bridge of the nose to the chin, and in units of its length.
+    """
+    line = points[:, 152] - points[:, 168]
+    below = points[:, [61, 291]].mean(1) - points[:, [13, 14]].mean(1)
+    return (below * line).sum(1) / line.square().sum(1)
