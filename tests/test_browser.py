@@ -1,4 +1,4 @@
-"""The live editor in a real JupyterLab, in headless Chromium: sliders, Reset, a page on its own.
+"""The live editor in a real JupyterLab, in headless Chromium: on the tour, and on photographs.
 
 Skipped where there is no Chromium, unless FACENB_REQUIRE_BROWSER=1. Leaves build/browser/*.png.
 """
@@ -17,13 +17,20 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jupytext
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from facenb.assets import cache_dir
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -36,8 +43,29 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-background-networking "
     "--disable-component-update --disable-sync --no-first-run"
 ).split()
-PATIENCE = 60_000  # milliseconds for any one thing to happen, on a machine that is busy
-NOTEBOOK = "00_tour"
+PATIENCE = 120_000  # milliseconds for any one thing to happen, on a machine that is busy
+TOUR, FACES = "00_tour", "faces"
+# Real faces with directions that need no samples, and a code of one's own: a cell for each.
+CELLS = (
+    """
+import facenb
+from facenb.explorer import Explorer
+from facenb.methods.sefa import SeFa
+G = facenb.load_generator("mobilestylegan-ffhq-1024").variant(truncation=0.7)
+directions = SeFa(components=12).fit(G).directions(space="w")
+scorers = facenb.load_scorers(["pose", "expression", "person"], framing=G.framing)
+""",
+    """
+import torch
+reference = torch.stack([scorers(G.synthesize(z, G.scoring_size))[0] for z in G.sample(4)])
+own = G.map(G.sample(3, seed=5), "w+")
+""",
+    """
+explorer = Explorer(G, directions, scorers, latents=own, strength_range=5.0,
+                    reference_scores=reference)
+explorer
+""",
+)
 
 # The bytes behind an image's address; null while the address is being replaced by a newer one
 SHOWN = """async image => {
@@ -74,6 +102,24 @@ TO_EXPLORER = """() => {
     notebook.activeCellIndex = index;
     return notebook.scrollToItem(index, "start");
 }"""
+# What a Python expression comes to in the kernel
+IN_KERNEL = """async expression => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    const asked = kernel.requestExecute({
+        code: "", silent: true, store_history: false, user_expressions: {value: expression},
+    });
+    return (await asked.done).content.user_expressions.value.data["text/plain"];
+}"""
+# The widths in pixels that an image has had, in order, until it has the width `last`
+WIDTHS = """async (image, [last, patience]) => {
+    const end = performance.now() + patience, seen = [];
+    while (performance.now() < end) {
+        if (image.complete && image.naturalWidth !== seen.at(-1)) seen.push(image.naturalWidth);
+        if (seen.length > 1 && seen.at(-1) === last) return seen;
+        await new Promise(resolve => setTimeout(resolve, 5));
+    }
+    return seen;
+}"""
 # Contrast of an element's text with what is behind it (WCAG 2.1, 1.4.3)
 CONTRAST = """element => {
     const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
@@ -94,24 +140,29 @@ CONTRAST = """element => {
 
 @pytest.fixture(scope="module")
 def folder(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the notebook, in the smoke profile, with room for what it writes."""
+    """A copy of the tour, small, and a notebook of real faces, with room for what they write."""
     root = tmp_path_factory.mktemp("lab")
-    notebook = jupytext.read(repository / "notebooks" / f"{NOTEBOOK}.py")
-    (cell,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", ()))
-    cell.source = re.sub(r"^profile = .*$", 'profile = "smoke"', cell.source, flags=re.M)
-    notebook.metadata.kernelspec = {
-        "name": "python3",
-        "display_name": "Python 3",
-        "language": "python",
-    }
+    tour = jupytext.read(repository / "notebooks" / f"{TOUR}.py")
+    (cell,) = (c for c in tour.cells if "parameters" in c.metadata.get("tags", ()))
+    for name, value in {"profile": "smoke", "generator": "digiface-dcgan-64"}.items():
+        cell.source = re.sub(rf"^{name} = .*$", f'{name} = "{value}"', cell.source, flags=re.M)
+    faces = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in CELLS])
     (root / "notebooks").mkdir()
-    nbformat.write(notebook, root / "notebooks" / f"{NOTEBOOK}.ipynb")
+    for name, notebook in {TOUR: tour, FACES: faces}.items():
+        notebook.metadata.kernelspec = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
+        nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
     return root
 
 
 @pytest.fixture(scope="module")
 def lab(folder: Path) -> Iterator[str]:
-    """The address of a JupyterLab of this environment, without the user's settings and kernels."""
+    """A JupyterLab of this environment, without the user's settings and kernels: the address of a
+    notebook, with {} for its name.
+    """
     if CHROMIUM is None:
         pytest.fail("FACENB_REQUIRE_BROWSER=1, and there is no Chromium on the PATH.")
     own = folder / "own"
@@ -139,7 +190,7 @@ def lab(folder: Path) -> Iterator[str]:
         server = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
     try:
         wait_for_server(f"{address}/api/status?token={token}", server, log)
-        yield f"{address}/lab/tree/notebooks/{NOTEBOOK}.ipynb?token={token}"
+        yield f"{address}/lab/tree/notebooks/{{}}.ipynb?token={token}"
     finally:
         server.terminate()  # ends its kernels too
         try:
@@ -163,31 +214,54 @@ def wait_for_server(url: str, server: subprocess.Popen, log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(lab: str, repository: Path):
-    """The notebook's page after Run → Run All Cells, with the explorer on it."""
+def browser():
     from playwright.sync_api import sync_playwright
 
-    pictures = repository / "build" / "browser"
-    pictures.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1366, "height": 768})
-        page.set_default_timeout(PATIENCE)
-        try:
-            page.goto(lab)
-            page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
-            page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.ready")
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-            progress = page.wait_for_function(PROGRESS).json_value()
-            assert progress == "done", progress
-            page.evaluate(TO_EXPLORER)
-            page.locator(".facenb-explorer .fx-row").first.wait_for()
-            page.locator(".facenb-explorer").evaluate("element => element.scrollIntoView()")
-            yield page
-        finally:
-            page.screenshot(path=pictures / "last.png")
-            browser.close()
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser, address: str, repository: Path, name: str) -> Iterator[Page]:
+    """A notebook's page after Run → Run All Cells, with the explorer on it."""
+    pictures = repository / "build" / "browser"
+    pictures.mkdir(parents=True, exist_ok=True)
+    page = browser.new_page(viewport={"width": 1366, "height": 768})
+    page.set_default_timeout(PATIENCE)
+    try:
+        page.goto(address.format(name))
+        page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
+        page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.ready")
+        page.evaluate("window.jupyterapp.shell.collapseLeft()")
+        run_all(page)
+        yield page
+    finally:
+        page.screenshot(path=pictures / f"last_{name}.png")
+        page.close()
+
+
+def run_all(page: Page) -> None:
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    progress = page.wait_for_function(PROGRESS, timeout=4 * PATIENCE).json_value()
+    assert progress == "done", progress
+    page.evaluate(TO_EXPLORER)
+    page.locator(".facenb-explorer .fx-row").first.wait_for()
+    page.locator(".facenb-explorer").evaluate("element => element.scrollIntoView()")
+
+
+@pytest.fixture(scope="module")
+def tour(browser, lab: str, repository: Path):
+    with opened(browser, lab, repository, TOUR) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def faces(browser, lab: str, repository: Path):
+    with opened(browser, lab, repository, FACES) as page:
+        yield page
 
 
 class OnPage:
@@ -199,9 +273,17 @@ class OnPage:
 
     def slider(self, label: str):
         """The handle of the slider with this label."""
-        rows = self.root.locator(".fx-slider")
+        rows = self.root.locator(".fx-rows .widget-hslider")
         named = self.page.get_by_text(label, exact=True)
         return rows.filter(has=named).locator(".noUi-handle")
+
+    def sliders(self) -> list[str]:
+        """The labels of the sliders on screen."""
+        return self.root.locator(".widget-hslider .widget-label").all_inner_texts()
+
+    def in_kernel(self, expression: str) -> str:
+        """The value of a Python expression in the notebook's kernel, as it prints."""
+        return self.page.evaluate(IN_KERNEL, expression)
 
     def press(self, label: str) -> None:
         self.root.locator("button", has_text=label).click()
@@ -227,8 +309,8 @@ class OnPage:
 
 
 @pytest.fixture
-def explorer(page) -> OnPage:
-    on_page = OnPage(page)
+def explorer(tour) -> OnPage:
+    on_page = OnPage(tour)
     on_page.reset()
     return on_page
 
@@ -283,6 +365,34 @@ def test_a_bad_seed_is_a_message(explorer):
     assert seed.input_value() == face
 
 
+def test_groups_and_search(explorer):
+    seen = explorer.sliders()
+    assert "Yaw" in seen and "Quality" not in seen  # its group is closed at first
+    explorer.press("Quality")
+    explorer.slider("Quality").wait_for()
+    assert explorer.sliders()[-1] == "Quality"
+    explorer.press("Quality")
+    explorer.slider("Quality").wait_for(state="detached")
+    search = explorer.root.get_by_placeholder("Search 13 edits")
+    search.fill("no glasses")  # what an end is called
+    explorer.slider("Yaw").wait_for(state="detached")
+    assert explorer.sliders() == ["Glasses"]
+    explorer.slider("Glasses").press("PageUp")
+    search.fill("")
+    explorer.slider("Yaw").wait_for()
+    explorer.root.locator("button", has_text="Accessories · 1 moved").wait_for()
+    assert explorer.sliders() == seen
+
+
+def test_what_is_held_is_said(explorer):
+    explorer.root.locator(".fx-rows input[type=checkbox]").nth(
+        explorer.sliders().index("Age")
+    ).click()
+    explorer.root.locator(".fx-held", has_text="Age fixed").wait_for()
+    explorer.press("Reset")
+    explorer.root.locator(".fx-held", has_text="Age fixed").wait_for(state="detached")
+
+
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_fits_a_laptop_and_can_be_read(explorer, repository, theme):
     explorer.page.evaluate(
@@ -293,9 +403,9 @@ def test_fits_a_laptop_and_can_be_read(explorer, repository, theme):
     explorer.slider("Glasses").press("End")
     explorer.root.locator(".fx-row:not(.small)").first.wait_for()
     box = explorer.root.bounding_box()
-    assert box["width"] <= 1100 and box["height"] <= 700
+    assert box["width"] <= 1210 and box["height"] <= 700
     assert explorer.root.evaluate("element => element.scrollWidth <= element.clientWidth")
-    for text in (".fx-heading", ".fx-name", ".fx-low", ".fx-change", ".widget-label", "button"):
+    for text in (".fx-heading", ".fx-name", ".fx-towards", ".fx-change", ".widget-label", "button"):
         assert explorer.root.locator(text).first.evaluate(CONTRAST) >= 4.5, text
     # the picture for readers without a kernel makes room for the live one
     assert not explorer.page.locator(".jp-OutputArea-child:has(+ * .facenb-explorer)").is_visible()
@@ -303,7 +413,19 @@ def test_fits_a_laptop_and_can_be_read(explorer, repository, theme):
     explorer.page.screenshot(path=picture)
 
 
-def test_the_saved_page_shows_a_picture_without_the_kernel(page):
+def test_a_cell_that_is_run_again_shows_one_explorer(explorer):
+    count = "len(__import__('ipywidgets').widgets.widget._instances)"
+    before = int(explorer.in_kernel(count))
+    run_all(explorer.page)
+    explorer.page.locator(".facenb-explorer").wait_for()
+    assert int(explorer.in_kernel(count)) <= before  # less those of groups opened since
+    original = explorer.reset()
+    explorer.slider("Smile").press("PageUp")
+    explorer.shows_another(original)
+
+
+def test_the_saved_page_shows_a_picture_without_the_kernel(tour):
+    page = tour
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     page.reload()
@@ -313,3 +435,81 @@ def test_the_saved_page_shows_a_picture_without_the_kernel(page):
     saved = page.locator(".jp-OutputArea-child:has(+ * .jupyter-widgets) img")
     saved.wait_for()
     assert saved.evaluate("image => image.naturalWidth") > 600
+
+
+# --- real faces, and codes of one's own
+
+
+@pytest.fixture
+def photographs(faces) -> OnPage:
+    on_page = OnPage(faces)
+    on_page.reset()
+    return on_page
+
+
+def test_a_preview_then_all_pixels(photographs):
+    full, preview = (
+        int(photographs.in_kernel(f"explorer._engine.{size}_size")) for size in ("full", "preview")
+    )
+    assert (full, preview < full) == (1024, True)
+    handle = photographs.slider("SeFa1")
+    before = photographs.before.evaluate(SHOWN)
+    photographs.after.evaluate(
+        "(image, args) => { window.widths = (" + WIDTHS + ")(image, args) }", [full, PATIENCE]
+    )
+    handle.focus()
+    for _ in range(8):
+        handle.press("ArrowRight")
+    widths = photographs.page.evaluate("window.widths")
+    assert widths[-1] == full and preview in widths
+    assert photographs.before.evaluate(SHOWN) == before  # sharp all the time
+    assert photographs.before.evaluate("image => image.naturalWidth") == full
+
+
+@pytest.mark.parametrize("width, height", [(1400, 900), (900, 900), (640, 900)])
+def test_fits_every_width(photographs, repository, width, height):
+    page = photographs.page
+    page.set_viewport_size({"width": width, "height": height})
+    photographs.slider("SeFa2").press("End")
+    photographs.root.locator(".fx-moved", has_text="5.0").wait_for()
+    boxes = [image.bounding_box() for image in (photographs.before, photographs.after)]
+    assert boxes[0]["width"] == boxes[1]["width"] and boxes[0]["y"] == boxes[1]["y"]
+    for box in boxes:
+        assert abs(box["width"] - box["height"]) < 1  # not stretched
+    if width >= 1400:
+        assert 384 <= boxes[0]["width"] <= 512
+    assert photographs.root.evaluate("element => element.scrollWidth <= element.clientWidth")
+    for row in photographs.root.locator(".fx-rows > *").all():
+        assert row.evaluate("row => row.scrollWidth <= row.clientWidth + 1")
+    page.wait_for_function("document.querySelector('.fx-after').naturalWidth === 1024")
+    page.screenshot(path=repository / "build" / "browser" / f"faces_{width}.png")
+
+
+def test_a_code_of_ones_own_and_all_its_pixels_in_a_file(photographs, folder):
+    page = photographs.page
+    page.set_viewport_size({"width": 1366, "height": 768})
+    original = photographs.before.evaluate(SHOWN)
+    field = photographs.root.get_by_role("spinbutton", name="Code")
+    field.fill("2")
+    field.press("Enter")
+    assert photographs.before.evaluate(SHOWN_WHEN, [False, original, PATIENCE]) is not None
+    page.wait_for_function("document.querySelector('.fx-before').naturalWidth === 1024")
+    assert photographs.in_kernel("torch.equal(explorer.latents.values, own.values[2:])") == "True"
+    photographs.press("PNG")
+    saved = photographs.root.locator(".fx-status code")
+    saved.wait_for()
+    with Image.open(folder / "notebooks" / saved.inner_text()) as picture:
+        assert picture.size == (1024 + 8 + 1024, 1024)
+
+
+def test_directions_from_a_file(photographs, tmp_path):
+    path = tmp_path / "hat.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(18, 512)).astype(np.float32))
+    with photographs.page.expect_file_chooser() as chooser:
+        photographs.press("Load directions")
+    chooser.value.set_files(path)
+    photographs.root.locator(".fx-status", has_text="Loaded hat from hat.npy").wait_for()
+    original = photographs.after.evaluate(SHOWN)
+    photographs.slider("Hat").press("End")
+    photographs.shows_another(original)
+    assert photographs.in_kernel("explorer.state.strengths") == "{'hat': 5.0}"

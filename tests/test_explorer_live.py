@@ -21,7 +21,7 @@ from facenb.explorer import EditState, Explorer, screen
 from facenb.explorer import explorer as explorer_module
 from facenb.explorer.charts import ALL, MOST, ScoreChart
 from facenb.explorer.engine import Scores
-from facenb.explorer.latest import Stopped, until
+from facenb.explorer.latest import Latest, Stopped, Worker, until, yielding_to
 from facenb.explorer.sliders import SliderPanel, step_for
 from facenb.latents import Latents
 from facenb.scorers import Attribute
@@ -240,6 +240,32 @@ def test_what_stops_a_computation_is_of_its_thread_alone():
     assert found == [2.0]
     with until(lambda: False):
         assert (torch.arange(3) * 2).tolist() == [0, 2, 4]
+
+
+def test_scores_hold_still_while_a_preview_is_drawn():
+    frames, go_on, computed = Worker("frames"), threading.Event(), threading.Event()
+    frames.hire()
+    previews = Latest(lambda _: go_on.wait(30), frames, print)
+    previews.put(0)
+
+    def compute() -> None:
+        with yielding_to(previews, 30):
+            torch.ones(2).sum()
+            computed.set()
+
+    scores = threading.Thread(target=compute)
+    scores.start()
+    assert not computed.wait(0.2)
+    go_on.set()
+    scores.join(30)
+    assert computed.is_set()
+    go_on.clear()
+    previews.put(1)
+    with yielding_to(previews, 0.01):  # not for ever
+        assert torch.ones(2).sum() == 2 and previews.running
+    go_on.set()
+    previews.wait()
+    frames.release()
 
 
 def test_files_have_all_pixels(make):

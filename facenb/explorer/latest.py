@@ -13,7 +13,9 @@ when the kernel has answered the one before, and that answer travels behind the 
 connection, so that a slow network slows the slider down instead of filling up with images.
 
 Images and scores have a worker each, because an image must not wait for the scores of the one
-before. All explorers share the workers, and with the last of them the threads end.
+before; and as long as a preview is drawn the scores hold still (`yielding_to`), since on two cores
+they would slow it down by half. All explorers share the workers, and with the last of them the
+threads end.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -112,10 +115,15 @@ class Latest(Generic[Item]):
         with self._changed:
             self._slot.clear()
 
-    def wait(self) -> None:
-        """Return when the newest item has been worked on."""
+    @property
+    def running(self) -> bool:
+        """Whether an item is in work or waits."""
+        return self._running
+
+    def wait(self, longest: float | None = None) -> None:
+        """Return when the newest item has been worked on, or after so many seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._running)
+            self._changed.wait_for(lambda: not self._running, longest)
 
     def _step(self) -> None:
         with self._changed:
@@ -140,18 +148,43 @@ def until(stop: Callable[[], bool]) -> Iterator[None]:
 
     It needs no help of what computes: torch asks before each operation of this thread.
     """
-    with _Asking(stop):
+
+    def ask() -> None:
+        if stop():
+            raise Stopped
+
+    with _Before(ask):
         yield
 
 
-class _Asking(TorchFunctionMode):
-    def __init__(self, stop: Callable[[], bool]) -> None:
+@contextmanager
+def yielding_to(others: Latest, longest: float) -> Iterator[None]:
+    """Let what `others` works on go first: each operation of torch in this block waits for it.
+
+    In all it waits for `longest` seconds and no more, however long `others` has to do.
+    """
+    left = longest
+
+    def ask() -> None:
+        nonlocal left
+        if left > 0 and others.running:
+            start = time.monotonic()
+            others.wait(left)
+            left -= time.monotonic() - start
+
+    with _Before(ask):
+        yield
+
+
+class _Before(TorchFunctionMode):
+    """Calls `ask` before each operation of torch in this thread."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
         super().__init__()
-        self._stop = stop
+        self._ask = ask
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if self._stop():
-            raise Stopped
+        self._ask()
         return function(*args, **(kwargs or {}))
 
 

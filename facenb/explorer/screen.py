@@ -20,11 +20,12 @@ from facenb.explorer import pictures
 from facenb.explorer.charts import ScoreChart, strip_chart
 from facenb.explorer.engine import Engine, Frame
 from facenb.explorer.groups import readable
-from facenb.explorer.latest import FRAMES, SCORES, Latest, Stopped, until
+from facenb.explorer.latest import FRAMES, SCORES, Latest, Stopped, until, yielding_to
 from facenb.explorer.state import EditState
 from facenb.explorer.view import View
 
 REST = 0.15  # seconds without a change after which the full image is drawn
+_PATIENCE = 2.0  # seconds for which scores let previews go first, so that they come at all
 _STRIP = 7  # pictures in a strip
 _KEY = "○ before ● after │ average · change in standard deviations"
 
@@ -183,7 +184,9 @@ class Screen:
             if not engine.knows_spread:
                 self._write_panel("Scores", "looking at 64 faces once, for the scale …", "")
             moving = frame.size < engine.full_size
-            html = self._chart.html(engine.scores(frame), view.shown_scores.value, moving)
+            with yielding_to(self._previews, _PATIENCE):
+                scores = engine.scores(frame)
+            html = self._chart.html(scores, view.shown_scores.value, moving)
             self._write_panel("Scores", _KEY, html)
 
     def _write_panel(self, title: str, key: str, html: str) -> None:

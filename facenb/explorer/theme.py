@@ -45,13 +45,13 @@ CSS = """
 .facenb-explorer .fx-load-edit::after { content: "Load edit"; }
 .facenb-explorer .fx-load-directions::after { content: "Load directions"; }
 .facenb-explorer .fx-tools .fx-space { flex: 1 1 auto; margin: 0; }
-@container facenb-explorer (max-width: 959px) {
+@container facenb-explorer (max-width: 819px) {
   .facenb-explorer .fx-tools .fx-space { flex-basis: 100%; height: 0; } /* files: a line below */
 }
 
 /* sliders beside the images, the panel below these; where it is narrow, one below the other */
 .facenb-explorer .fx-body {
-  display: grid; gap: 12px 32px; overflow: visible; align-items: start;
+  display: grid; gap: 12px clamp(16px, 2.6cqw, 32px); overflow: visible; align-items: start;
   grid-template: "left pictures" auto "left right" 1fr / clamp(290px, 30cqw, 360px) minmax(0, 1fr);
 }
 .facenb-explorer .fx-left { grid-area: left; min-width: 0; overflow: visible; }
@@ -61,7 +61,7 @@ CSS = """
   display: block; width: auto; max-height: calc(var(--fx-size) + 96px); overflow: hidden auto;
   scrollbar-gutter: stable; scrollbar-width: thin;
 }
-@container facenb-explorer (max-width: 959px) {
+@container facenb-explorer (max-width: 819px) {
   .facenb-explorer .fx-body {
     grid-template: "pictures" auto "left" auto "right" auto / minmax(0, 1fr);
   }
@@ -94,9 +94,9 @@ CSS = """
   display: grid; grid-template-columns: minmax(0, 1fr) var(--fx-tick); align-items: center;
   margin: 2px 0 6px; overflow: visible;
 }
-@container facenb-explorer (min-width: 620px) and (max-width: 959px) {
+@container facenb-explorer (min-width: 620px) and (max-width: 819px) {
   .facenb-explorer .fx-rows {
-    grid-template-columns: repeat(2, minmax(0, 1fr) var(--fx-tick));
+    grid-template-columns: repeat(2, minmax(0, 1fr) var(--fx-tick)); column-gap: 8px;
   }
 }
 .facenb-explorer .fx-load-directions {
@@ -153,12 +153,12 @@ CSS = """
 .facenb-explorer .fx-panel-head .jupyter-button {
   width: auto; flex: none; padding: 0 10px; margin: 0;
 }
-.facenb-explorer .fx-panel { margin: 4px 0 0; }
+.facenb-explorer .fx-panel { margin: 8px 0 0; }
 .fx-chart { font-variant-numeric: tabular-nums; columns: 300px 2; column-gap: 28px; }
 .fx-row {
   display: grid; align-items: center; column-gap: 8px; height: 18px; font-size: 12px;
   line-height: 18px; break-inside: avoid;
-  grid-template-columns: 124px minmax(60px, 1fr) 34px minmax(0, 84px);
+  grid-template-columns: 124px minmax(60px, 1fr) 40px minmax(0, 84px);
 }
 .fx-row span { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .fx-chart .fx-group {
