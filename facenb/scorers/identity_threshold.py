@@ -25,7 +25,7 @@ from facenb.assets import asset_sha256
 from facenb.assets.converters import CONVERSIONS
 from facenb.files import atomic_write
 from facenb.generators import load_generator
-from facenb.generators.base import Generator
+from facenb.generators.style_based import StyleBased
 from facenb.preservation import false_acceptance_threshold
 from facenb.sampling import score
 from facenb.scorers.identity import IdentityScorer
@@ -53,14 +53,16 @@ class _IdentityAndAge(nn.Module):
         return torch.cat([self.identity(images), self.age(images)[2][:, None]], dim=1)
 
 
-def people(generator: Generator, n: int, seed: int) -> tuple[Tensor, Tensor]:
+def people(generator: StyleBased, n: int, seed: int) -> tuple[Tensor, Tensor]:
     """Unit vectors (n, d) and ages (n,) of the first n samples of `seed`, from disk if known."""
     nets = _IdentityAndAge()
     latents = generator.sample(n, seed)
     inputs = {
         "version": _VERSION,
-        "generator": generator.fingerprint,
-        "nets": _sources("face-mesh", "sface"),
+        # not its fingerprint: that follows the heads for small images, which play no part here
+        "truncation": generator.truncation,
+        "precision": str(generator.network.precision),
+        "files": _sources(_GENERATOR, "face-mesh", "sface"),
         "size": _SIZE,
         "seed": seed,
     }
