@@ -40,7 +40,7 @@ _DCGAN_FLOP = 32 * (100 * 512 + 16 * 512 * 256 + 64 * 256 * 128 + 256 * 128 * 64
 def bench_generator() -> dict[str, str]:
     """Batch 64 through the plain module and through ours, in float32 and in bfloat16."""
     generator, plain = load_generator("digiface-dcgan-64"), plain_dcgan()
-    half = load_generator(dtype=torch.bfloat16)
+    half = load_generator("digiface-dcgan-64", dtype=torch.bfloat16)
     z = generator.sample(64)
     codes = z.values.view(64, 100, 1, 1)
     before, after, quick = seconds(

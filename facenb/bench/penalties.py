@@ -44,7 +44,7 @@ def bench_hessian_penalty(device: str = "cpu", rounds: int = 9) -> dict[str, str
 
 def step(device: str = "cpu", reduction: str = "mean") -> Callable[[], Tensor]:
     """One step of `hessian_penalty`, forward and backward; returns the gradient."""
-    generator = load_generator(device=device)
+    generator = load_generator("digiface-dcgan-64", device)
     directions, coefficients, z = _problem(device)
     chunk = CHUNK if device == "cpu" else None
 
