@@ -6,6 +6,7 @@ import ast
 import gc
 import os
 import secrets
+import subprocess
 import sys
 import threading
 import weakref
@@ -131,6 +132,25 @@ def test_thirty_sliders_cost_few_widgets():
     assert len(registry._instances) - before - count == 2 * 22  # a slider and a tick each
     explorer.close()
     assert len(registry._instances) == before
+
+
+def test_python_can_end_while_a_full_image_is_due():
+    program = """
+import asyncio, atexit, time
+atexit.register(time.sleep, 0.5)  # when no thread takes new work any more
+from test_explorer_lifetime import build
+from tiny import StyledGenerator
+
+async def move():
+    explorer._view.sliders.slider("smile").value = 1.0
+
+explorer = build(StyledGenerator(), "w")
+asyncio.run(move())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=HERE, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_outside_a_kernel_nothing_is_kept():

@@ -66,7 +66,7 @@ class Worker:
                 self._pool = None
 
     def submit(self, task: Callable[[], None]) -> bool:
-        """Run `task` in the thread; False when nobody has hired it.
+        """Run `task` in the thread; False when nobody has hired it, or Python is about to end.
 
         Jupyter keeps the message that is being handled in a context variable and marks what a
         widget says as its reply, so the task inherits the context.
@@ -74,7 +74,10 @@ class Worker:
         with self._lock:
             if self._pool is None:
                 return False
-            self._pool.submit(contextvars.copy_context().run, task)
+            try:
+                self._pool.submit(contextvars.copy_context().run, task)
+            except RuntimeError:
+                return False
             return True
 
 
