@@ -146,6 +146,7 @@ async def move():
 
 explorer = build(StyledGenerator(), "w")
 asyncio.run(move())
+explorer._screen.preview()
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=HERE, capture_output=True, text=True, timeout=120
