@@ -249,3 +249,13 @@ def test_what_a_variable_holds_is_not_closed(kernel):
     assert kernel.run("", value="facts()") == before
     kernel.run("first.close(); second.close(); del first, second")
     assert kernel.run("", value="facts()")[1] == before[1] - 2
+
+
+def test_other_widgets_of_a_cell_go_as_well(kernel):
+    cell = """
+import ipywidgets
+from facenb.live import page, show
+show(page(ipywidgets.HBox([ipywidgets.IntSlider()]), css=""), b"", "a slider")
+"""
+    counts = [kernel.run(cell, "e", "facts()") for _ in range(3)]
+    assert counts == [counts[0]] * 3

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-LARGEST_SEED = 2**63 - 1  # what Generator.sample takes
+LARGEST_SEED, _LARGEST = 2**63 - 1, "2**63 - 1"  # what Generator.sample takes
 _LARGEST_INDEX = 99_999  # faces before it are drawn too: a typing error must not fill the memory
 
 
@@ -53,7 +53,8 @@ def parse_face(text: str) -> tuple[int, int]:
     seed, colon, index = (part.strip() for part in text.partition(":"))
     if not _is_count(seed) or (colon and not _is_count(index)):
         raise ValueError(
-            f"seed: expected a whole number such as 7, or 7:3 for face 3 of seed 7, given {text!r}."
+            f"seed: expected a whole number from 0 to {_LARGEST}, or 7:3 for face 3 of seed 7, "
+            f"given {text!r:.40}."
         )
     return check_face(int(seed), int(index or 0))
 
@@ -61,7 +62,7 @@ def parse_face(text: str) -> tuple[int, int]:
 def check_face(seed: int, index: int) -> tuple[int, int]:
     """The same two numbers; ValueError for one that no generator can sample from."""
     for what, value, limit, text in (
-        ("seed", seed, LARGEST_SEED, "2**63 - 1"),
+        ("seed", seed, LARGEST_SEED, _LARGEST),
         ("index", index, _LARGEST_INDEX, str(_LARGEST_INDEX)),
     ):
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= limit:

@@ -107,13 +107,14 @@ class View:
                 classed(widgets.VBox([head, self.panel]), "fx-right"),
             ]
         )
-        style = f"<style>{CSS}\n.facenb-explorer {{ --fx-size: {size}px; }}</style>"
+        own = f"fx-size-{size}"  # several explorers share a page
+        style = f"<style>{CSS}\n.facenb-explorer.{own} {{ --fx-size: {size}px; }}</style>"
         parts = [
             widgets.HTML(style, layout=widgets.Layout(display="none")),
             classed(widgets.HBox(tools), "fx-tools"),
             classed(body, "fx-body"),
         ]
-        return classed(widgets.VBox(parts), "facenb-explorer")
+        return classed(classed(widgets.VBox(parts), "facenb-explorer"), own)
 
 
 def _seed_field() -> widgets.Text:
