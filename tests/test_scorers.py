@@ -231,7 +231,7 @@ def embeddings():
     from facenb.scorers.train_probes import embeddings
 
     count = load_json("digiface_dcgan_labels.json")["count"]
-    return embeddings("digiface", count)["faceres"].double().numpy()
+    return embeddings("digiface", count)["faceres"].double().numpy()[0]
 
 
 @pytest.mark.parametrize("name", ["glasses", "hat", "beard"])
@@ -245,7 +245,7 @@ def test_training_again_gives_the_shipped_probe(embeddings, name):
     # and the figure on record for labels that the probe had not seen
     with safe_open(PROBES["digiface"], "pt") as file:
         recorded = float(json.loads(file.metadata()["provenance"])[f"{name}_auc"])
-    areas, agreed = cross_validated(embeddings, labels)
+    areas, agreed = cross_validated(embeddings[None], labels)
     assert areas.mean() == pytest.approx(recorded, abs=0.005) and recorded > 0.96
     assert agreed is None
 
@@ -274,10 +274,10 @@ def test_each_face_is_scored_by_a_probe_that_has_not_seen_it():
     random = np.random.default_rng(0)
     features, positive = random.normal(size=(300, 120)), np.arange(300) % 3 == 0
     labels = Labels(np.arange(300), positive.astype(int), np.arange(300) < 200)
-    areas, agreed = cross_validated(features, labels)
+    areas, agreed = cross_validated(features[None], labels)
     assert areas.shape == (5,) and abs(areas.mean() - 0.5) < 0.15 and abs(agreed - 0.5) < 0.15
     features[:, 0] += 6 * positive
-    areas, agreed = cross_validated(features, labels)
+    areas, agreed = cross_validated(np.stack([features, features + 1]), labels)
     assert areas.min() > 0.97 and agreed > 0.97
 
 

@@ -218,12 +218,12 @@ def test_recorded_areas_are_of_probes_that_had_not_seen_the_faces():
 def test_training_writes_both_files_with_their_probes(tmp_path, monkeypatch):
     # embeddings in which the first coordinates are the labels of either pass, and noise
     random = np.random.default_rng(0)
-    planted = {net: random.normal(size=(432, 150)) for net in ("faceres", "efficientnet")}
+    planted = {net: random.normal(size=(2, 432, 150)) for net in ("faceres", "efficientnet")}
     for k, name in enumerate(PROBED):
         for suite in ("ffhq", "independent"):
             found = train_probes.labels_of(suite, name)
             for embedding in planted.values():
-                embedding[found.index, k] += 4 * found.positive
+                embedding[:, found.index, k] += 4 * found.positive
     monkeypatch.setattr(
         train_probes,
         "embeddings",

@@ -150,8 +150,8 @@ _FFHQ = (
         _probed("fringe", "forehead bare", "fringe", "faceres"),
         _probed("bald", "hair", "bald", "faceres"),
         _probed("grey_hair", "no grey hair", "grey hair", "faceres"),
-        _probed("long_hair", "short hair", "long hair", "efficientnet"),
-        _probed("wavy_hair", "straight hair", "wavy hair", "efficientnet")),
+        _probed("long_hair", "short hair", "long hair", "faceres"),
+        _probed("wavy_hair", "straight hair", "wavy hair", "faceres")),
     *_group("light",
         Attribute("brightness", "mean luma, 0 to 1", "dark", "bright", "nuisance", "pixels", _LUMA),
         Attribute("warmth", "red - blue, -1 to 1", "cool", "warm", "nuisance", "pixels", _WARM)),
@@ -183,8 +183,8 @@ _INDEPENDENT = (
         _probed("fringe", "forehead bare", "fringe", "efficientnet"),
         _probed("bald", "hair", "bald", "efficientnet"),
         _probed("grey_hair", "no grey hair", "grey hair", "efficientnet"),
-        _probed("long_hair", "short hair", "long hair", "faceres"),
-        _probed("wavy_hair", "straight hair", "wavy hair", "faceres")),
+        _probed("long_hair", "short hair", "long hair", "efficientnet"),
+        _probed("wavy_hair", "straight hair", "wavy hair", "efficientnet")),
 )
 # fmt: on
 
