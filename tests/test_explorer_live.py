@@ -130,7 +130,7 @@ def test_a_full_image_that_is_overtaken_is_given_up(make, monkeypatch):
         explorer.render()
 
     drive(move_on)
-    assert [size for *_, size in seen] == [256, 256, 512]
+    assert [size for *_, size in seen] == [256, 256, 512] and not generator.overdue
 
 
 def test_no_preview_after_a_later_full_image(make, monkeypatch):
@@ -216,6 +216,38 @@ def test_the_preview_does_not_wait_for_scores(make, monkeypatch):
 
     drive(drag)
     assert explorer._view.panel.value != panel
+
+
+def test_scores_that_have_begun_let_a_preview_go_first(make, monkeypatch):
+    monkeypatch.setattr(screen, "REST", 3600)
+    generator, suite, scored = StyledGenerator(), TinySuite(), []
+    explorer = make(generator, scorers=suite, reference_scores=torch.randn(9, 2))
+    explorer.render()
+
+    def between(*_) -> None:  # the chart has begun when the hand moves on
+        begun.set()
+        assert generator.preview_begun.wait(30)
+
+    begun = threading.Event()
+    suite.register_forward_pre_hook(between)
+    suite.register_forward_hook(lambda *_: scored.append(generator.preview_gate.is_set()))
+    slider = explorer._view.sliders.slider("smile")
+
+    def move() -> None:
+        slider.value = 1.0
+        explorer._screen.preview()
+        generator.preview_begun.clear()
+        assert begun.wait(30)
+        generator.preview_gate.clear()
+        slider.value = 2.0
+        assert generator.preview_begun.wait(30)
+        time.sleep(0.2)
+        assert not scored
+        generator.preview_gate.set()
+        explorer.render()
+
+    drive(move)
+    assert scored and all(scored)
 
 
 def test_scores_are_of_the_scoring_size(make, directions):

@@ -46,7 +46,8 @@ class StyledGenerator(Generator):
     """z → w = 2z → w+ of four layers, each of which paints two of eight rows; of several sizes.
 
     `drawn` has the size of every picture. A full one begins by setting `begun`, and then computes
-    on and on until `gate` is set: what gives it up half-way need not wait for the gate.
+    on and on until `gate` is set: what gives it up half-way need not wait for the gate. `overdue`
+    tells that nothing did for a minute. Others begin by setting `preview_begun`, and wait.
     """
 
     name, resolution, latent_dim, fingerprint = "styled", 512, DIM, "f2"
@@ -56,8 +57,11 @@ class StyledGenerator(Generator):
         super().__init__()
         random = torch.Generator().manual_seed(1)
         self.basis = nn.Parameter(torch.randn(LAYERS, DIM, 3 * 2 * 8, generator=random), False)
-        self.gate, self.begun, self.drawn = threading.Event(), threading.Event(), []
+        self.drawn, self.overdue = [], False
+        self.gate, self.begun = threading.Event(), threading.Event()
+        self.preview_gate, self.preview_begun = threading.Event(), threading.Event()
         self.gate.set()
+        self.preview_gate.set()
 
     def _map(self, latents: Latents, space: str) -> Latents:
         if latents.space == "z":
@@ -69,12 +73,17 @@ class StyledGenerator(Generator):
     def _synthesize(self, latents: Latents) -> Tensor:
         self.begun.set()
         end = time.monotonic() + 60
-        while not self.gate.is_set():
+        while not (self.gate.is_set() or self.overdue):
             torch.zeros(1).add(1)
-            assert time.monotonic() < end, "nothing gave it up"
-        return self._synthesize_at(latents, self.resolution)
+            self.overdue = time.monotonic() > end
+        return self._paint(latents, self.resolution)
 
     def _synthesize_at(self, latents: Latents, size: int) -> Tensor:
+        self.preview_begun.set()
+        assert self.preview_gate.wait(60)
+        return self._paint(latents, size)
+
+    def _paint(self, latents: Latents, size: int) -> Tensor:
         self.drawn += [size] * len(latents)
         values = self.map(latents, "w+").values
         rows = torch.einsum("nld,ldp->nlp", values, self.basis).div(8).tanh()
