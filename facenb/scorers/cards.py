@@ -22,7 +22,8 @@ from torch import Tensor
 
 from facenb.files import atomic_write
 from facenb.generators import DEFAULT, EMBEDDED, Generator, load_generator
-from facenb.sampling import draw, sample_scored
+from facenb.samples import make_samples
+from facenb.sampling import draw
 from facenb.scorers import (
     ATTRIBUTES,
     QUALITY_GATE,
@@ -41,7 +42,7 @@ CARDS = {
 }
 ENDS = Path("docs") / "scores"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-TRAIN, TEST, SEED = 1500, 500, 0
+TRAIN, TEST = 1500, 500  # the first of the generator's sample set (facenb.samples)
 COMPONENTS = 200  # of w, in its first principal components
 
 
@@ -62,7 +63,7 @@ def predictability(values: np.ndarray, scores: np.ndarray) -> tuple[float, float
 
 def principal_components(generator: Generator, w: np.ndarray) -> np.ndarray:
     """w (N, d) in its COMPONENTS first principal components, (N, COMPONENTS)."""
-    many = generator.sample(10_000, seed=SEED + 1, space="w").values.numpy()
+    many = generator.sample(10_000, seed=10_000, space="w").values.numpy()
     return PCA(COMPONENTS, svd_solver="full").fit(many).transform(w)
 
 
@@ -154,12 +155,13 @@ def measure(framing: str) -> str:
     """The measured part of the cards, as Markdown; for ffhq the images are written, too."""
     generator = load_generator(DEFAULT if framing == "ffhq" else EMBEDDED)
     suite, space = load_scorers(framing=framing), "w" if framing == "ffhq" else "z"
-    samples = sample_scored(generator, suite, TRAIN + TEST, SEED, space)
-    values, scores = samples.latents.values.numpy(), samples.scores.double().numpy()
+    samples = make_samples(generator, suite, TRAIN + TEST)
+    values = generator.map(samples.latents, space).values.numpy()
+    scores = samples.scores.double().numpy()
     judges, names = {}, ["face_recognition", "faceres"]
     if framing == "ffhq":
         others = load_independent_scorers()
-        judged = sample_scored(generator, others, TRAIN + TEST, SEED, space)
+        judged = make_samples(generator, others, TRAIN + TEST)
         judges = {name: judged[name].double().numpy() for name in others.names}
         values, names = principal_components(generator, values), ["sface"]
         write_ends(generator, suite, samples, ENDS)
@@ -169,7 +171,8 @@ def measure(framing: str) -> str:
     lines = [
         *formula_table(suite.attributes),
         "",
-        f"{TRAIN} samples of seed {SEED} to fit, {TEST} to test; correlations over all.",
+        f"{TRAIN} samples to fit, {TEST} to test; correlations over all. The samples are the first "
+        "of the generator's sample set (`facenb.samples`).",
         "",
         *score_table(suite, values, scores, space, judges),
         "",
