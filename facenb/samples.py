@@ -48,12 +48,18 @@ class SamplesError(FacenbError):
 
 
 def load_samples(
-    generator: Generator, scorers: ScorerSuite, n: int, space: str = "z", check: bool = True
+    generator: Generator,
+    scorers: ScorerSuite,
+    n: int,
+    space: str = "z",
+    more: bool = True,
+    check: bool = True,
 ) -> ScoredSamples:
     """The first `n` samples of the generator's set, scored; those that ship are not scored again.
 
     Args:
         space: of the latents: "z", or "w" where the generator has one.
+        more: score as many as are missing, where fewer than `n` ship; otherwise those are all.
         check: score 64 of the shipped samples, drawn at random, and compare.
 
     Raises:
@@ -62,6 +68,8 @@ def load_samples(
     shipped = shipped_scores(generator, scorers)
     have = 0 if shipped is None else min(n, len(shipped))
     parts = []
+    if have and not more:
+        n = have
     if have:
         latents = _latents(generator, have)
         parts.append(ScoredSamples(latents, shipped[:have], scorers.names))

@@ -86,15 +86,16 @@ if remark.styles:
 # %%
 faces = G.sample(8, seed=26, space=space)
 images = synthesize_each(G, faces)
-folder.save(image_grid(images, columns=4), "faces", "Eight faces (seed 26, the first eight)", photo=True)
+folder.save(image_grid(images, columns=4), "faces", "The first eight faces of seed 26", photo=True)
 
 # %% [markdown]
-# One face, seven strengths, a direction for each row. The middle column is the face as it was.
+# The third of them, seven strengths, a direction for each row. The middle column is the face as it was.
 
 # %%
 STEPS = [-4.5, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5]
-SHOWN = ["yaw", "smile", "age", "gender", "glasses", "beard", "hat", "mouth_open"]
-rows = torch.cat([strip_images(G, directions[name], faces[1], STEPS) for name in SHOWN])
+SHOWN = ["yaw", "smile", "age", "gender", "glasses", "beard", "fringe", "grey_hair"]
+SHOWN = [name for name in SHOWN if name in directions.names]
+rows = torch.cat([strip_images(G, directions[name], faces[2], STEPS) for name in SHOWN])
 tour = image_grid(rows, row_labels=SHOWN, column_labels=[f"{step:+g}" for step in STEPS])
 folder.save(tour, "strip", "One face along eight directions", photo=True)
 
@@ -139,7 +140,7 @@ if remark.own:
 # ![one face along eight directions](../figures/00_tour/strip.jpg)
 
 # %%
-explorer = Explorer(G, directions.editors(), scorers, seed=26, index=1)
+explorer = Explorer(G, directions.editors(), scorers, seed=26, index=2)
 explorer
 
 # %% [markdown]
