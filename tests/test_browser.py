@@ -102,6 +102,8 @@ TO_EXPLORER = """() => {
     notebook.activeCellIndex = index;
     return notebook.scrollToItem(index, "start");
 }"""
+THEME = """theme => window.jupyterapp.commands.execute(
+    "apputils:change-theme", {theme: `JupyterLab ${theme}`})"""
 # What a Python expression comes to in the kernel
 IN_KERNEL = """async expression => {
     const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
@@ -190,7 +192,8 @@ def lab(folder: Path) -> Iterator[str]:
         server = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
     try:
         wait_for_server(f"{address}/api/status?token={token}", server, log)
-        yield f"{address}/lab/tree/notebooks/{{}}.ipynb?token={token}"
+        # each in a workspace of its own: two pages of one would show each other's tabs
+        yield f"{address}/lab/workspaces/{{0}}/tree/notebooks/{{0}}.ipynb?token={token}"
     finally:
         server.terminate()  # ends its kernels too
         try:
@@ -235,6 +238,7 @@ def opened(browser, address: str, repository: Path, name: str) -> Iterator[Page]
         page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
         page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.ready")
         page.evaluate("window.jupyterapp.shell.collapseLeft()")
+        page.evaluate(THEME, "Light")
         run_all(page)
         yield page
     finally:
@@ -395,10 +399,7 @@ def test_what_is_held_is_said(explorer):
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_fits_a_laptop_and_can_be_read(explorer, repository, theme):
-    explorer.page.evaluate(
-        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})",
-        f"JupyterLab {theme}",
-    )
+    explorer.page.evaluate(THEME, theme)
     explorer.page.locator(f"[data-jp-theme-name='JupyterLab {theme}']").wait_for(state="attached")
     explorer.slider("Glasses").press("End")
     explorer.root.locator(".fx-row:not(.small)").first.wait_for()
