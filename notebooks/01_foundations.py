@@ -147,8 +147,9 @@ axes[1].legend()
 folder.save(figure, "latent_geometry", "Lengths of codes; variance in principal components", vector=True)
 
 # %% [markdown]
-# Two faces can be interpolated in either space. A straight line between two $z$ leaves the shell and passes nearer to
-# the mean face; along the shell, or in $W$, the way stays among faces of full variety.
+# Two faces can be interpolated in either space. A straight line between two $z$ leaves the shell, but this mapping
+# network divides $z$ by its length: the first two rows pass through the same images, each at its own pace. The straight
+# line in $W$ passes nearer to the mean face, and its middle images are plainer.
 
 # %%
 a, b = z[3].values, z[9].values
@@ -225,7 +226,7 @@ for ax, name, sensitivity in zip(axes.flat, scorers.names, maps, strict=False):
     ax.set_title(name, fontsize="small")
 for ax in axes.flat:
     ax.axis("off")
-folder.save(figure, "saliency", "Mean size of the gradient of each score, over the mean face")
+folder.save(figure, "saliency", "Mean size of the gradient of each score, over the mean face", photo=True)
 
 # %% [markdown]
 # ### Does the score follow the latent?
