@@ -77,7 +77,7 @@ def score_table(
         judges: the independent scores by name; none leaves the column out.
     """
     provenance = probes_provenance("digiface" if suite.framing == "digiface" else "ffhq")
-    correlation = np.corrcoef(scores.T) - 2 * np.eye(scores.shape[1])
+    correlation = np.corrcoef(scores.T) - np.eye(scores.shape[1])  # with itself: 0
     columns = ["score", "unit", "low", "high", "mean ± sd", f"R² from {space}", f"AUC from {space}"]
     columns += ["labels, 5-fold AUC", *(["r with the independent score"] if judges else [])]
     columns += ["goes with (r)"]
@@ -90,7 +90,7 @@ def score_table(
         if judges:
             judge = judges.get(attribute.name)
             cells += ["" if judge is None else f"{np.corrcoef(column, judge)[0, 1]:+.2f}"]
-        most = int(np.abs(np.where(correlation[i] < -1, 0, correlation[i])).argmax())
+        most = int(np.abs(correlation[i]).argmax())
         cells += [f"{suite.names[most]} ({correlation[i, most]:+.2f})"]
         rows.append(f"| {' | '.join(cells)} |")
     return rows
