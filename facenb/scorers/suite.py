@@ -52,7 +52,7 @@ class ScorerSuite(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Scores (N, A), float32, differentiable with respect to the images.
 
-        Without gradients memory does not grow with N; with them the whole suite keeps some 150 MB
+        Without gradients memory does not grow with N; with them the whole suite keeps some 130 MB
         an image until the backward pass.
 
         Args:
