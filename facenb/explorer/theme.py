@@ -153,7 +153,7 @@ CSS = """
 .facenb-explorer .fx-panel-head .jupyter-button {
   width: auto; flex: none; padding: 0 10px; margin: 0;
 }
-.facenb-explorer .fx-panel { margin: 8px 0 0; }
+.facenb-explorer .fx-body .fx-panel { margin: 6px 0 0; }
 .fx-chart { font-variant-numeric: tabular-nums; columns: 300px 2; column-gap: 28px; }
 .fx-row {
   display: grid; align-items: center; column-gap: 8px; height: 18px; font-size: 12px;
