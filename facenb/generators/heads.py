@@ -100,13 +100,17 @@ class Head(nn.Module):
         h, low = F.leaky_relu(mixed[:, :-12], _SLOPE), F.pixel_shuffle(mixed[:, -12:].float(), 2)
         grain = self._grain(noise).to(h.dtype)
         for i, (conv, style) in enumerate(zip(self.body, styles[1:3], strict=True)):
-            h = h + conv(_styled(h, style))
+            h = h + _convolved(conv, _styled(h, style))
             h = F.leaky_relu(h + grain if i and not self.double else h, _SLOPE)
         if self.fine is None:
-            return low + F.pixel_shuffle(self.paint(_styled(h, styles[4])).float(), 2)
-        h = F.leaky_relu(self.fine(_styled(F.pixel_shuffle(h, 2), styles[5])) + grain, _SLOPE)
+            return low + F.pixel_shuffle(self._painted(h, styles[4]), 2)
+        h = _convolved(self.fine, _styled(F.pixel_shuffle(h, 2), styles[5]))
+        h = F.leaky_relu(h + grain, _SLOPE)
         low = F.interpolate(low, scale_factor=2, mode="bilinear")
-        return low + F.pixel_shuffle(self.paint(_styled(h, styles[4])).float(), 2)
+        return low + F.pixel_shuffle(self._painted(h, styles[4]), 2)
+
+    def _painted(self, h: Tensor, style: Tensor) -> Tensor:
+        return _convolved(self.paint, _styled(h, style)).float()
 
     def _grain(self, noise: Sequence[Tensor | None]) -> Tensor:
         """What the noise maps add to the last stage, (1, C, S, S)."""
@@ -140,6 +144,11 @@ def _styled(x: Tensor, style: Tensor) -> Tensor:
     return x * style.to(x.dtype)[:, :, None, None]
 
 
+def _convolved(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """The convolution in the precision of x, which may be bfloat16."""
+    return F.conv2d(x, conv.weight.to(x.dtype), conv.bias.to(x.dtype), padding=conv.padding)
+
+
 def _style(channels: int) -> nn.Sequential:
     """w (N, 512) → factors (N, channels), of a rank that keeps the file small; 1 at the start."""
     style = nn.Sequential(nn.Linear(_W, _RANK, bias=False), nn.Linear(_RANK, channels))
@@ -170,7 +179,7 @@ class Heads(nn.Module):
     ) -> Tensor:
         """Pictures (N, 3, size, size) from maps (N, 512, side, side), codes of w or w+, noise."""
         head = self._head(size)
-        images = head(features, codes, noise)
+        images = head(features.to(head.first.weight.dtype), codes, noise)
         return images if head.layout.size == size else F.avg_pool2d(images, 2)
 
     def _head(self, size: int) -> Head:
