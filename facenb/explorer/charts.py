@@ -63,7 +63,7 @@ class ScoreChart:
 
 
 def strip_chart(pictures: Sequence[Image.Image], strengths: Sequence[float], current: float) -> str:
-    """Pictures in a row with their strengths; the one nearest to the slider is marked."""
+    """Images in a row with their strengths; the one nearest to the slider is marked."""
     nearest = min(range(len(strengths)), key=lambda i: abs(strengths[i] - current))
     cells = []
     for i, (picture, strength) in enumerate(zip(pictures, strengths, strict=True)):

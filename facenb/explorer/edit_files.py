@@ -17,7 +17,7 @@ from facenb.explorer.screen import Screen
 from facenb.explorer.state import EditState
 from facenb.files import atomic_write
 
-_SWEEP = 16  # pictures in one direction of a GIF
+_SWEEP = 16  # images in one direction of a GIF
 _LONGEST = 100  # letters in a name: a dozen sliders give more than some file systems take
 
 

@@ -47,7 +47,7 @@ class Explorer(EditFiles):
         explorer = Explorer(generator, directions, load_scorers())
         explorer.hold("glasses")
         explorer.set(smile=2.0, age=-1.0)
-        explorer.image                       # the edited face, a PIL picture
+        explorer.image                       # the edited face, a PIL image
         explorer.save_edit("smile.json")
         explorer.close()                     # frees widgets, threads and the generator
 

@@ -26,7 +26,7 @@ from facenb.explorer.view import View
 
 REST = 0.15  # seconds without a change after which the full image is drawn
 _PATIENCE = 2.0  # seconds for which scores let previews go first, so that they come at all
-_STRIP = 7  # pictures in a strip
+_STRIP = 7  # images in a strip
 _KEY = "○ before ● after │ average · change in standard deviations"
 
 
@@ -109,7 +109,7 @@ class Screen:
             self._panels.put(self._frame)
 
     def sweep(self, name: str, count: int, size: int | None = None) -> list[Image.Image]:
-        """`count` pictures with `name` from low to high and the other edits as they are."""
+        """`count` images with `name` from low to high and the other edits as they are."""
         size = size or self._size
         images = self._engine.sweep(self._asked.state, name, self._strengths(count), size)
         return [pictures.to_picture(image, size) for image in images]
