@@ -179,7 +179,7 @@ class Heads(nn.Module):
     ) -> Tensor:
         """Pictures (N, 3, size, size) from maps (N, 512, side, side), codes of w or w+, noise."""
         head = self._head(size)
-        images = head(features.to(head.first.weight.dtype), codes, noise)
+        images = head(features, codes, noise)
         return images if head.layout.size == size else F.avg_pool2d(images, 2)
 
     def _head(self, size: int) -> Head:
