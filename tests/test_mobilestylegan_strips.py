@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
-from facenb.generators import mobilestylegan_cpu as cpu
 from facenb.generators import mobilestylegan_layers as whole_maps
+from facenb.generators import mobilestylegan_stages
 from facenb.generators import mobilestylegan_strips as strips
 from facenb.generators.mobilestylegan_network import Layout, MobileStyleGANNetwork
 
@@ -160,8 +160,9 @@ def test_one_code_for_all_layers_other_noise_and_strides(network) -> None:
 
 @pytest.mark.parametrize("counts", ((1, 1), (3, 5), (7, 9)))
 def test_any_number_of_strips(network, counts, monkeypatch) -> None:
-    monkeypatch.setattr(cpu, "_STAGES", tuple(zip((64, 512), counts, strict=True)))
-    compare(network, codes_of(network, 1), 256)
+    stages = ((16, True, 1), (64, False, counts[0]), (512, False, counts[1]))
+    monkeypatch.setattr(mobilestylegan_stages, "_STAGES", stages)
+    compare(network, codes_of(network, 2), 256)
 
 
 def test_the_layers_over_whole_maps_are_the_specification_too(network) -> None:
@@ -246,7 +247,7 @@ def test_a_single_image_can_be_given_up_half_way(network) -> None:
 
     with torch.no_grad(), Counted():
         network.synthesize(codes_of(network, 1))
-    assert steps.count(F.conv2d) == 1 + 2 * 4 + 2 * 3 * 4  # 4 px; 8 to 64 px; four strips of 3
+    assert steps.count(F.conv2d) == 2 * 4 + 2 * 3 * 4  # 8 to 64; 128 to 512 in four strips
 
 
 def test_what_is_kept_for_the_gradient_is_freed_by_it(network) -> None:
@@ -259,13 +260,13 @@ def test_what_is_kept_for_the_gradient_is_freed_by_it(network) -> None:
 
 def test_the_haar_transform_in_strips() -> None:
     random = torch.Generator().manual_seed(3)
-    x, bands = torch.randn(3, 5, 16, generator=random), torch.randn(16, generator=random)
-    out, other = torch.empty(6, 10, 4), torch.randn(6, 10, 4, generator=random)
+    x, bands = torch.randn(2, 3, 5, 16, generator=random), torch.randn(2, 16, generator=random)
+    out, other = torch.empty(2, 6, 10, 4), torch.randn(2, 6, 10, 4, generator=random)
     ordered = strips.by_bands(x)
     strips.inverse_haar(ordered, strips.by_bands(bands), out=out)
-    expected = whole_maps.inverse_haar((x * bands).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
-    torch.testing.assert_close(out, 2 * expected)
-    strips.inverse_haar(ordered, torch.ones(16), out=out)  # its transpose: ⟨Hx, y⟩ = ⟨x, Hᵀy⟩
+    expected = whole_maps.inverse_haar((x * bands[:, None, None]).permute(0, 3, 1, 2))
+    torch.testing.assert_close(out, 2 * expected.permute(0, 2, 3, 1))
+    strips.inverse_haar(ordered, torch.ones(2, 16), out=out)  # its transpose: ⟨Hx, y⟩ = ⟨x, Hᵀy⟩
     torch.testing.assert_close((out * other).sum(), (ordered * strips.haar(other)).sum())
 
 

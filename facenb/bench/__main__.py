@@ -20,6 +20,7 @@ import torch
 from facenb import load_directions, load_generator, load_scorers
 from facenb.bench import peak_mebibytes, plain_dcgan, seconds
 from facenb.bench.discovery import bench_discovery
+from facenb.bench.mobilestylegan import bench_mobilestylegan
 from facenb.bench.pca import bench_streaming_pca
 from facenb.bench.penalties import bench_hessian_penalty
 from facenb.bench.sgf import bench_sgf
@@ -156,6 +157,7 @@ BENCHES = (
     bench_latent_transformer,
     bench_sgf,
     bench_stylegan2,
+    bench_mobilestylegan,
     bench_sampling,
 )
 

@@ -36,8 +36,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from facenb.generators.mobilestylegan_cpu import Blocks, Synthesis
+from facenb.generators.mobilestylegan_cpu import Synthesis
 from facenb.generators.mobilestylegan_layers import SLOPE, Conv, ToRGB, Up, inverse_haar
+from facenb.generators.mobilestylegan_stages import Blocks
 from facenb.generators.mobilestylegan_strips import by_bands
 
 
@@ -123,7 +124,8 @@ class MobileStyleGANNetwork(nn.Module):
 
         This is the network by definition, and runs on every device and with every derivative.
         """
-        x = self.first_maps(codes, noise[0])
+        x = self.constant.to(self.precision).contiguous(memory_format=torch.channels_last)
+        x = self.convs[0](x.expand(len(codes), -1, -1, -1), codes[:, 0], noise[0])
         for block in range(side.bit_length() - 3):
             x = self.ups[block](x, codes[:, 3 * block + 1])
             for conv in (2 * block + 1, 2 * block + 2):
@@ -133,11 +135,6 @@ class MobileStyleGANNetwork(nn.Module):
         if size == side:
             return self.rgb(x, codes[:, -1], bands=3) / 2
         return inverse_haar(self.rgb(x, codes[:, -1]))
-
-    def first_maps(self, codes: Tensor, noise: Tensor | None) -> Tensor:
-        """The maps (N, 512, 4, 4)."""
-        x = self.constant.to(self.precision).contiguous(memory_format=torch.channels_last)
-        return self.convs[0](x.expand(len(codes), -1, -1, -1), codes[:, 0], noise)
 
     def block_styles(self, codes: Tensor, blocks: int) -> Iterator[Tensor]:
         """For each block what its strips take: (N, 4C) for bands, (N, O) for the second conv."""
