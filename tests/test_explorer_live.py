@@ -250,6 +250,57 @@ def test_scores_that_have_begun_let_a_preview_go_first(make, monkeypatch):
     assert scored and all(scored)
 
 
+@pytest.mark.parametrize("young, charts", [(3600, 1), (0, 2)])
+def test_scores_of_an_older_state_are_given_up_unless_the_chart_is_old(
+    make, monkeypatch, young, charts
+):
+    monkeypatch.setattr(screen, "REST", 3600)
+    monkeypatch.setattr(screen, "_YOUNG", young)
+    suite, begun, go_on, scored = TinySuite(), threading.Event(), threading.Event(), []
+    explorer = make(scorers=suite, reference_scores=torch.randn(9, 2))
+    explorer.render()
+    slider = explorer._view.sliders.slider("smile")
+
+    def hold_on(*_) -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    suite.register_forward_pre_hook(hold_on)
+    suite.register_forward_hook(lambda *_: scored.append(1))
+
+    def move() -> None:
+        slider.value = 1.0
+        explorer._screen.preview()
+        assert begun.wait(30)
+        slider.value = 2.0
+        explorer._screen.preview()
+        go_on.set()
+        explorer._screen._panels.wait()
+
+    drive(move)
+    assert len(scored) == charts
+
+
+def test_a_full_image_lets_the_chart_come_first(make, monkeypatch):
+    monkeypatch.setattr(screen, "REST", 0)
+    monkeypatch.setattr(screen, "_CHART_FIRST", 30)
+    generator, suite, go_on = StyledGenerator(), TinySuite(), threading.Event()
+    explorer = make(generator, scorers=suite, reference_scores=torch.randn(9, 2))
+    explorer.render()
+    suite.register_forward_pre_hook(lambda *_: None if go_on.wait(30) else None)
+    generator.begun.clear()
+
+    def move() -> None:
+        explorer._view.sliders.slider("smile").value = 1.0
+        explorer._screen.preview()
+        assert not generator.begun.wait(0.2)
+        go_on.set()
+        assert generator.begun.wait(30)
+        explorer.render()
+
+    drive(move)
+
+
 def test_scores_are_of_the_scoring_size(make, directions):
     class Scored(StyledGenerator):
         scoring_size = 64

@@ -45,7 +45,7 @@ def measure(
             "preview while scores are computed": asyncio.run(
                 _drag(scored, scored._screen.preview, events)
             ),
-            "score chart": asyncio.run(_drag(scored, chart, events // 4)),
+            "score chart": asyncio.run(_drag(scored, chart, events // 2)),
             "full image at rest": asyncio.run(_rest(scored, rests)),
         }
     finally:

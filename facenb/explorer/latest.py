@@ -123,6 +123,11 @@ class Latest(Generic[Item]):
         """Whether an item is in work or waits."""
         return self._running
 
+    @property
+    def waiting(self) -> bool:
+        """Whether an item waits: what is in work, if anything, is no longer the newest."""
+        return bool(self._slot)
+
     def wait(self, longest: float | None = None) -> None:
         """Return when the newest item has been worked on, or after so many seconds."""
         with self._changed:

@@ -3,13 +3,14 @@
 While a slider moves, states are drawn in preview size, the newest only. When it has rested for a
 moment the newest state is drawn in full size, in the same worker thread, so that no preview can
 come after the full image of a later state; a full image that is overtaken is given up half-way.
-The panel (scores or strip) has another worker, and is never waited for.
+The panel (scores or strip) has another worker. No preview waits for it.
 """
 
 from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from dataclasses import dataclass
 
 import torch
@@ -25,17 +26,27 @@ from facenb.explorer.state import EditState
 from facenb.explorer.view import View
 
 REST = 0.15  # seconds without a change after which the full image is drawn
-_PATIENCE = 2.0  # seconds for which scores let previews go first, so that they come at all
+# Seconds. For so long a full image waits for the chart, which is sooner done: one after the other,
+# both are there before they would be side by side.
+_CHART_FIRST = 0.3
+# Scores of a state that is no longer the newest are given up when the last chart is younger than
+# this, and they let previews go first for no longer than that: in a long drag they come, too.
+_YOUNG, _PATIENCE = 0.5, 2.0
 _STRIP = 7  # images in a strip
 _KEY = "○ before ● after │ average · change in standard deviations"
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """A state to be shown; each has its number, since undo shows an equal one again."""
+    """A state to be shown; each has its number, since undo shows an equal one again.
+
+    Attributes:
+        rested: the time (monotonic, in seconds) at which it will have rested long enough.
+    """
 
     number: int
     state: EditState
+    rested: float
 
 
 class Screen:
@@ -53,12 +64,13 @@ class Screen:
     ) -> None:
         self._engine, self._view, self._size, self._reach = engine, view, size, reach
         self._lock = lock
-        self._asked = _Asked(0, EditState())
+        self._asked = _Asked(0, EditState(), 0.0)
         self._drawn, self._frame = -1, None  # the number of the state on screen, and its images
         self._before: tuple[object, int] = (None, 0)  # the unedited face on screen, and its size
         self._error: Exception | None = None
         self._rest: threading.Timer | None = None
         self._closed = False
+        self._charted = 0.0  # when the last chart was there
         self._previews = Latest(self._draw_preview, FRAMES, self._failed)
         self._fulls = Latest(self._draw_full, FRAMES, self._failed)
         self._panels = Latest(self._draw_panel, SCORES, self._failed)
@@ -68,15 +80,13 @@ class Screen:
     def show(self, state: EditState) -> None:
         """Have `state` drawn; returns at once."""
         with self._lock:
-            self._asked = _Asked(self._asked.number + 1, state)
-            self._stop_rest()
+            self._next(state)
             self._previews.put(self._asked)
 
     def show_full(self, state: EditState) -> None:
         """Have `state` drawn in full size, without a preview; returns at once."""
         with self._lock:
-            self._asked = _Asked(self._asked.number + 1, state)
-            self._stop_rest()
+            self._next(state)
             self._fulls.put(self._asked)
 
     def preview(self) -> Frame:
@@ -123,10 +133,13 @@ class Screen:
         """Draw nothing any more."""
         with self._lock:
             self._closed = True
-            self._asked = _Asked(self._asked.number + 1, self._asked.state)  # stops a full image
-            self._stop_rest()
+            self._next(self._asked.state)  # stops a full image
         for work in (self._previews, self._fulls, self._panels):
             work.drop()
+
+    def _next(self, state: EditState) -> None:
+        self._asked = _Asked(self._asked.number + 1, state, time.monotonic() + REST)
+        self._stop_rest()
 
     def _draw_preview(self, asked: _Asked) -> None:
         engine = self._engine
@@ -136,10 +149,16 @@ class Screen:
             with self._lock:
                 if asked is self._asked:
                     self._stop_rest()
+                    left = max(asked.rested - time.monotonic(), 0)
                     context = contextvars.copy_context()  # of the event, as `Worker.submit` says
-                    self._rest = threading.Timer(REST, context.run, [self._fulls.put, asked])
+                    self._rest = threading.Timer(left, context.run, [self._begin_full, asked])
                     self._rest.daemon = True
                     self._rest.start()
+
+    def _begin_full(self, asked: _Asked) -> None:
+        self._panels.wait(_CHART_FIRST)
+        if asked is self._asked:
+            self._fulls.put(asked)
 
     def _draw_full(self, asked: _Asked) -> None:
         if asked is not self._asked or self._has_full():
@@ -184,10 +203,17 @@ class Screen:
             if not engine.knows_spread:
                 self._write_panel("Scores", "looking at 64 faces once, for the scale …", "")
             moving = frame.size < engine.full_size
-            with yielding_to(self._previews, _PATIENCE):
-                scores = engine.scores(frame)
+            try:
+                with until(self._is_stale), yielding_to(self._previews, _PATIENCE):
+                    scores = engine.scores(frame)
+            except Stopped:
+                return
             html = self._chart.html(scores, view.shown_scores.value, moving)
             self._write_panel("Scores", _KEY, html)
+            self._charted = time.monotonic()
+
+    def _is_stale(self) -> bool:
+        return self._panels.waiting and time.monotonic() - self._charted < _YOUNG
 
     def _write_panel(self, title: str, key: str, html: str) -> None:
         with self._lock:
