@@ -48,6 +48,12 @@ def make(directions, tmp_path):
     return build
 
 
+class ScoredSmall(StyledGenerator):
+    """Its scores need no image of full size."""
+
+    scoring_size = 64
+
+
 def record(explorer: Explorer) -> list[tuple[EditState, int, int]]:
     """Grows by (state asked for, its number, size) whenever an image is put on the page."""
     put, seen = explorer._screen._put, []
@@ -284,10 +290,14 @@ def test_scores_of_an_older_state_are_given_up_unless_the_chart_is_old(
 def test_a_full_image_lets_the_chart_come_first(make, monkeypatch):
     monkeypatch.setattr(screen, "REST", 0)
     monkeypatch.setattr(screen, "_CHART_FIRST", 30)
-    generator, suite, go_on = StyledGenerator(), TinySuite(), threading.Event()
+    generator, suite, go_on = ScoredSmall(), TinySuite(), threading.Event()
     explorer = make(generator, scorers=suite, reference_scores=torch.randn(9, 2))
     explorer.render()
-    suite.register_forward_pre_hook(lambda *_: None if go_on.wait(30) else None)
+
+    def hold_on(*_) -> None:
+        assert go_on.wait(30)
+
+    suite.register_forward_pre_hook(hold_on)
     generator.begun.clear()
 
     def move() -> None:
@@ -302,10 +312,7 @@ def test_a_full_image_lets_the_chart_come_first(make, monkeypatch):
 
 
 def test_scores_are_of_the_scoring_size(make, directions):
-    class Scored(StyledGenerator):
-        scoring_size = 64
-
-    explorer = make(Scored(), scorers=TinySuite(), reference_scores=torch.randn(9, 2))
+    explorer = make(ScoredSmall(), scorers=TinySuite(), reference_scores=torch.randn(9, 2))
     explorer.set(smile=2.0)
     scores = explorer._engine.scores(explorer._screen.frame())
     images = StyledGenerator().synthesize(explorer.latents, 64)

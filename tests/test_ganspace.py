@@ -228,7 +228,8 @@ def test_activations_are_those_before_the_rectifier():
 
 
 def test_the_first_layer_of_the_dcgan_gives_sefa():
-    model, closed = GANSpace(4, n=2000).fit(load_generator("digiface-dcgan-64")), SeFa(4).fit(load_generator("digiface-dcgan-64"))
+    generator = load_generator("digiface-dcgan-64")
+    model, closed = GANSpace(4, n=2000).fit(generator), SeFa(4).fit(generator)
     assert (aligned(model.directions_, closed.directions_) > 0.9).all()
     assert (model.variance_ratio_ - closed.share_).abs().max() < 0.02
 

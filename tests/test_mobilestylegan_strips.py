@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
+from facenb import load_generator
 from facenb.generators import mobilestylegan_layers as whole_maps
 from facenb.generators import mobilestylegan_stages
 from facenb.generators import mobilestylegan_strips as strips
+from facenb.generators.mobilestylegan import NAME
 from facenb.generators.mobilestylegan_network import Layout, MobileStyleGANNetwork
 
 SIDES = (8, 64, 128, 256, 512)
@@ -124,7 +126,9 @@ def compare(
 
 
 def close(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-11 * float(expected.abs().max()))
+    torch.testing.assert_close(
+        found, expected, rtol=0, atol=1e-11 * float(expected.detach().abs().max())
+    )
 
 
 def wide(w: Tensor) -> Tensor:
@@ -256,6 +260,20 @@ def test_what_is_kept_for_the_gradient_is_freed_by_it(network) -> None:
     torch.autograd.grad(total, values)
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         torch.autograd.grad(total, values)
+
+
+@pytest.mark.parametrize(
+    ("precision", "limits"), ((torch.float32, (1e-5, 1e-3)), (torch.bfloat16, (0.02, 0.1)))
+)
+def test_the_published_network(precision, limits) -> None:
+    """An image and its gradient, whose signs of small numbers rounding decides, in L2."""
+    generator = load_generator(NAME)
+    network = generator.variant(precision=precision).network
+    values = wide(generator.sample(1, seed=11, space="w").values).clone().requires_grad_()
+    images = network.synthesize(values, size=512), reference(generator.network, values, 512, 512)
+    gradients = [torch.autograd.grad(image.square().sum(), values)[0] for image in images]
+    for (found, expected), limit in zip((images, gradients), limits, strict=True):
+        assert (found - expected).norm() < limit * expected.norm()
 
 
 def test_the_haar_transform_in_strips() -> None:

@@ -193,7 +193,7 @@ def test_a_notebook_that_has_nothing_more_to_show_ends_without_a_failure(root: P
         (["05"], ["'05'", "00_good, 02_other"]),
         (["two"], ["'two'", "00_good, 02_other"]),
         (["--generator", "nowhere.pt"], ["no file nowhere.pt"]),
-        (["--generator", "stylegan9"], ["'stylegan9'", "mobilestylegan-ffhq-1024, digiface-dcgan-64"]),
+        (["--generator", "stylegan9"], ["'stylegan9'", "mobilestylegan-ffhq-1024, digiface"]),
     ],
 )
 def test_a_wrong_request_lists_what_is_known(

@@ -290,7 +290,8 @@ class Eight(Quadratic):
 
 
 def test_a_notebook_finds_directions_or_the_command_that_makes_them(tmp_path, monkeypatch):
-    shipped, histories = learned(load_generator("digiface-dcgan-64"), "laptop", 0, ["SDD", "dth-mean"])
+    generator = load_generator("digiface-dcgan-64")
+    shipped, histories = learned(generator, "laptop", 0, ["SDD", "dth-mean"])
     assert shipped["dth-mean"].provenance["generator"] == "digiface-dcgan-64"
     assert len(histories["SDD"]["accuracy"]) == shipped["SDD"].provenance["config"]["steps"]
     monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
