@@ -72,7 +72,7 @@ lab: setup
 	$(PY) -m facenb.lab --LabApp.default_url=/lab/tree/notebooks
 
 bench: setup
-	$(PY) -m facenb.bench
+	$(PY) -m benchmarks
 
 directions: setup
 	$(PY) -m facenb.run 02 --profile laptop
@@ -83,7 +83,7 @@ gpu: setup
 	@$(PY) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { \
 	  echo 'error: torch finds no CUDA device here. make gpu needs one; everything else runs without.'; exit 1; }
 	$(PY) -m pytest tests/test_kernels.py tests/test_penalties.py
-	$(PY) -m facenb.bench.penalties cuda
+	$(PY) -m benchmarks.penalties cuda
 	$(PY) -m facenb.train_directions --profile gpu --device cuda
 	$(PY) -m facenb.train_stylegan2 --config gpu --device cuda
 

@@ -1,4 +1,4 @@
-"""Speed and memory, measured side by side in one run: `python -m facenb.bench` (`make bench`).
+"""Speed and memory, measured side by side in one run: `python -m benchmarks` (`make bench`).
 
 Ratios compare two ways of doing the same thing, alternating, so that a busy machine slows both.
 The table goes to figures/bench/bench.csv. The last row samples 20,000 scored images in a process of
@@ -17,19 +17,19 @@ import time
 import pandas as pd
 import torch
 
+from benchmarks import explorer as explorer_bench
+from benchmarks import peak_mebibytes, plain_dcgan, seconds
+from benchmarks.discovery import bench_discovery
+from benchmarks.mobilestylegan import bench_mobilestylegan
+from benchmarks.pca import bench_streaming_pca
+from benchmarks.penalties import bench_hessian_penalty
+from benchmarks.sgf import bench_sgf
+from benchmarks.stylegan2 import bench_stylegan2
+from benchmarks.transformer import bench_latent_transformer
 from facenb import load_directions, load_generator, load_scorers
-from facenb.bench import peak_mebibytes, plain_dcgan, seconds
-from facenb.bench.discovery import bench_discovery
-from facenb.bench.mobilestylegan import bench_mobilestylegan
-from facenb.bench.pca import bench_streaming_pca
-from facenb.bench.penalties import bench_hessian_penalty
-from facenb.bench.sgf import bench_sgf
-from facenb.bench.stylegan2 import bench_stylegan2
-from facenb.bench.transformer import bench_latent_transformer
-from facenb.disentanglement import moved, outcomes, resampled, running_trapezoid
 from facenb.editors import strip
-from facenb.explorer import bench as explorer_bench
 from facenb.figures import FigureFolder
+from facenb.metrics.mds import moved, outcomes, resampled, running_trapezoid
 from facenb.sampling import sample_scored, score
 
 SAMPLED = 20_000
@@ -111,8 +111,8 @@ def bench_sampling() -> dict[str, str]:
     """Peak memory and speed of scoring many samples, in a process and a cache of its own."""
     with tempfile.TemporaryDirectory() as steps:
         program = (
-            "import facenb.bench.__main__ as bench, facenb.cache, pathlib;"
-            f"facenb.cache.cache_dir = lambda: pathlib.Path({steps!r});"
+            "import benchmarks.__main__ as bench, facenb.storage.cache, pathlib;"
+            f"facenb.storage.cache.cache_dir = lambda: pathlib.Path({steps!r});"
             "bench.sample_and_report()"
         )
         done = subprocess.run(

@@ -17,11 +17,15 @@ from torch import Tensor
 
 from facenb import load_generator
 from facenb.generators import Generator
-from facenb.methods.direction_matrix import DirectionMatrix
-from facenb.methods.discovery import Pairs, random_for
-from facenb.methods.reconstructors import make_reconstructor
-from facenb.methods.two_stage import Config, load_config
-from facenb.methods.two_stage_training import Training
+from facenb.methods.two_stage import (
+    Config,
+    DirectionMatrix,
+    Training,
+    load_config,
+    make_reconstructor,
+)
+from facenb.methods.two_stage.discovery import Pairs
+from facenb.seeds import random_for
 
 KINDS = {"resnet18, a quarter wide": ("resnet18", 0.25), "lenet": ("lenet", 1.0)}
 PARTS = ("generator", "reconstructor", "rest")
@@ -109,7 +113,7 @@ def bench_discovery(rounds: int = 25) -> dict[str, str]:
 def common_step(config: Config) -> Callable[[], None]:
     """The same step as it is commonly written: the published network with its parameters not
     frozen, a graph through both images, default memory layout, Adam's plain loop."""
-    from facenb.bench import plain_dcgan  # here, since facenb.bench imports this module
+    from benchmarks import plain_dcgan
 
     plain, generator, task = plain_dcgan(), load_generator("digiface-dcgan-64"), config.task()
     matrix = DirectionMatrix(generator.latent_dim, config.count)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 import torch
 
 from facenb.editors import Editor
-from facenb.explorer.explorer import Explorer
 from facenb.generators import Generator
 from facenb.scorers import ScorerSuite
+from facenb.widgets.explorer.explorer import Explorer
 
 
 def measure(

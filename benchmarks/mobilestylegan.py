@@ -13,12 +13,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from benchmarks import seconds
 from facenb import load_generator
 from facenb.assets import asset_path
-from facenb.bench import seconds
-from facenb.generators.mobilestylegan import NAME, MobileStyleGAN
-from facenb.generators.mobilestylegan_network import MobileStyleGANNetwork
-from facenb.threads import on_all_cores
+from facenb.generators.mobilestylegan import NAME, MobileStyleGAN, MobileStyleGANNetwork
+from facenb.parallel import on_all_cores
 
 ROUNDS = 9
 EACH = 4  # images for each core, where many are computed

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from benchmarks import peak_mebibytes, plain_dcgan, seconds
 from facenb import load_generator
-from facenb.bench import peak_mebibytes, plain_dcgan, seconds
 from facenb.latents import Latents
 from facenb.penalties import hessian_penalty, rademacher
 
@@ -92,7 +92,7 @@ def plain_step(device: str = "cpu", reduction: str = "mean") -> Callable[[], Ten
 def peak_memory(way: str, device: str = "cpu") -> float:
     """MiB that two steps take beyond what the process held before them, in a process of its own."""
     program = (
-        f"from facenb.bench.penalties import _report_memory; _report_memory({way!r}, {device!r})"
+        f"from benchmarks.penalties import _report_memory; _report_memory({way!r}, {device!r})"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True

@@ -7,11 +7,10 @@ import time
 import torch
 from torch import Tensor
 
-from facenb.bench import seconds
-from facenb.conditions import observe
+from benchmarks import seconds
+from facenb.editors import observe
 from facenb.generators import load_generator
-from facenb.methods.sgf import SurrogateGradientField
-from facenb.methods.sgf_training import MappingConfig, load_config
+from facenb.methods.sgf import MappingConfig, SurrogateGradientField, load_config
 from facenb.scorers import load_scorers
 
 PAIRS = 20_000

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facenb.bench import seconds
+from benchmarks import seconds
 from facenb.generators.stylegan2 import StyleGAN2
 from facenb.generators.stylegan2_network import (
     StyledConv,

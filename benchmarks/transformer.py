@@ -11,10 +11,9 @@ import time
 
 import torch
 
-from facenb.bench import seconds
+from benchmarks import seconds
 from facenb.latents import Latents
-from facenb.methods.latent_classifier import LatentClassifier
-from facenb.methods.latent_transformer import LatentTransformer
+from facenb.methods.latent_transformer import LatentClassifier, LatentTransformer
 from facenb.train_transformers import CODES
 
 ATTRIBUTES = 10

@@ -1,6 +1,6 @@
 """facenb: face editing in the latent spaces of GANs."""
 
-from facenb.directions import Directions, load_directions
+from facenb.editors import Directions, load_directions
 from facenb.generators import load_generator
 from facenb.latents import Latents
 from facenb.scorers import load_identity, load_scorers

@@ -21,9 +21,9 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from torch import Tensor
 
 from facenb.editors import Editor, strip
-from facenb.files import atomic_write
 from facenb.generators import Generator, record
 from facenb.latents import Latents
+from facenb.storage.files import atomic_write
 
 DPI = 110
 CELL = 192  # pixels of a face in a grid, where it has so many

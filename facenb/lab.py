@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from facenb.files import atomic_write
+from facenb.storage.files import atomic_write
 
 PLUGIN = "@jupyterlab/docmanager-extension:plugin"
 VIEWER = "Jupytext Notebook"

@@ -31,9 +31,9 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 
 from facenb.errors import FacenbError, unknown
 from facenb.executed import KERNELSPEC, clean
-from facenb.files import atomic_write
 from facenb.generators import absolute, label
-from facenb.profiles import PROFILES
+from facenb.presets import PROFILES
+from facenb.storage.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
 DEVICES = ("cpu", "cuda", "mps")

@@ -29,11 +29,11 @@ from tqdm.auto import tqdm
 import facenb
 from facenb.data import data_path
 from facenb.errors import FacenbError, UnknownNameError
-from facenb.files import atomic_write
 from facenb.generators import DEFAULT, Generator
 from facenb.latents import Latents
 from facenb.sampling import ScoredSamples, sample_scored, score
 from facenb.scorers import ScorerSuite
+from facenb.storage.files import atomic_write
 
 SHARD = 1000
 CHECKED = 64  # samples that are scored again whenever the shipped ones are used

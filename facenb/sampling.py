@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from facenb import cache
 from facenb.editors import Editor, strip
 from facenb.errors import unknown
-from facenb.files import sha256_tensor
 from facenb.generators import Generator
 from facenb.latents import Latents
+from facenb.parallel import on_all_cores
 from facenb.scorers import ScorerSuite
-from facenb.threads import on_all_cores
+from facenb.storage import cache
+from facenb.storage.files import sha256_tensor
 
 PART = 256  # codes to a file on disk: what a kill can cost at most
 BATCH = 16  # codes to a forward pass on a core: more, and the scorers' feature maps are far from it
@@ -195,7 +195,7 @@ def score_paths(
     strengths: Sequence[float],
     size: int | None = None,
 ) -> Tensor:
-    """Scores (N, K, S, A) along the path of each of K editors, as `facenb.naming` takes them.
+    """Scores (N, K, S, A) along the path of each of K editors, to be labelled.
 
     At strength 0 every path is at the unedited code: it is scored once, not once an editor. `size`
     is that of `score`.

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from facenb.assets import cache_dir
 from facenb.data import data_path
-from facenb.directions import Directions, load_directions
+from facenb.editors import Directions, load_directions
 from facenb.errors import FacenbError, unknown
-from facenb.files import atomic_write
 from facenb.generators import EMBEDDED, Generator, load_generator
 from facenb.methods.two_stage import METHODS, VARIANTS, DirectionLearner, load_config
+from facenb.storage.files import atomic_write
 
 _FOLDER = data_path("__init__.py").parent
 _ALL = (*METHODS, *VARIANTS)

@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import save
 
 from facenb.assets import cache_dir
-from facenb.cache import cached
 from facenb.data import data_path
-from facenb.files import atomic_write
 from facenb.generators import EMBEDDED, load_generator
 from facenb.scorers import load_identity, load_scorers
+from facenb.storage.cache import cached
+from facenb.storage.files import atomic_write
 from facenb.training.configs import CONFIGS, Config, load_config
 from facenb.training.pool import make_pool
 from facenb.training.report import draw_curves

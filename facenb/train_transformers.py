@@ -14,16 +14,15 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from facenb.cache import cached, folder
 from facenb.data import data_path
 from facenb.generators import EMBEDDED, load_generator
-from facenb.methods.attribute_correlation import label_correlation
-from facenb.methods.latent_classifier import LatentClassifier, label_thresholds
-from facenb.methods.latent_transformer import LatentTransformer
-from facenb.profiles import load_profile
+from facenb.methods.latent_transformer import LatentClassifier, LatentTransformer, label_thresholds
+from facenb.metrics.attribute_correlation import label_correlation
+from facenb.parallel import side_by_side
+from facenb.presets import load_profile
 from facenb.sampling import ScoredSamples, sample_scored
 from facenb.scorers import Attribute, load_scorers
-from facenb.threads import side_by_side
+from facenb.storage.cache import cached, folder
 
 CODES = 10_000  # that the transformers are trained on, as in the paper
 RATE = 1e-3  # ten times the paper's: with its own, ten epochs are too few here (notebook 06)

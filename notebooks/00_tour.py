@@ -36,12 +36,12 @@ import torch
 
 import facenb
 from facenb.editors import compose
-from facenb.explorer import Explorer
 from facenb.figures import FigureFolder, image_grid, strip_images, synthesize_each
 from facenb.methods.interfacegan import load_boundaries
-from facenb.profiles import load_profile
+from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.sampling import score
+from facenb.widgets.explorer import Explorer
 
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)

@@ -39,8 +39,8 @@ from sklearn.linear_model import RidgeCV
 
 import facenb
 from facenb.figures import FigureFolder, image_grid, synthesize_each
-from facenb.metrics import area_under_curve
-from facenb.profiles import load_profile
+from facenb.metrics.statistics import area_under_curve
+from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.samples import load_samples
 from facenb.sampling import sample_scored

@@ -34,11 +34,11 @@ import torch
 
 import facenb
 from facenb.data import load_json
-from facenb.directions import Directions
+from facenb.editors import Directions
 from facenb.figures import FigureFolder, heatmap, heatmaps, image_grid, strip_images
 from facenb.methods.interfacegan import InterFaceGAN, fit_boundaries
-from facenb.metrics import area_under_curve, bootstrap, pearson
-from facenb.profiles import load_profile
+from facenb.metrics.statistics import area_under_curve, bootstrap, pearson
+from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.sampling import sample_scored, score_edits
 
@@ -489,7 +489,7 @@ if profile != "smoke" and remark.own:
 # ![glasses, conditioned](../figures/02_interfacegan/F8_glasses_conditions.png)
 
 # %%
-from facenb.explorer import Explorer
+from facenb.widgets.explorer import Explorer
 
 Explorer(G, directions.editors(), scorers, seed=26, index=1)
 

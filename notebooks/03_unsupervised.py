@@ -39,8 +39,8 @@ from facenb.errors import FacenbError
 from facenb.figures import FigureFolder, heatmap, image_grid, strip_images
 from facenb.methods.ganspace import GANSpace, SigmaEditor
 from facenb.methods.sefa import SeFa
-from facenb.naming import name_directions, path_correlations, path_responses
-from facenb.profiles import load_profile
+from facenb.metrics.direction_labels import name_directions, path_correlations, path_responses
+from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.sampling import score_once, score_paths
 from facenb.train_directions import learned
@@ -260,7 +260,7 @@ if remark.own and profile != "smoke":
 # ![discovered directions](../figures/03_unsupervised/strips_discovery.png)
 
 # %%
-from facenb.explorer import Explorer
+from facenb.widgets.explorer import Explorer
 
 editors = {f"{name} {i + 1}": e for name, d in SETS.items() for i, e in enumerate(d[:4])
            if e.space == SPACE}  # fmt: skip

@@ -35,9 +35,7 @@ import seaborn as sns
 import torch
 
 import facenb
-from facenb import cache, penalties
 from facenb.figures import FigureFolder
-from facenb.files import sha256_file
 from facenb.latents import Latents
 from facenb.penalties import (
     exact_hessian_penalty,
@@ -46,8 +44,11 @@ from facenb.penalties import (
     hessian_penalty_limit,
     orojar,
 )
-from facenb.profiles import load_profile
+from facenb.penalties import hessian as penalties
+from facenb.presets import load_profile
 from facenb.remarks import Remarks
+from facenb.storage import cache
+from facenb.storage.files import sha256_file
 
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)

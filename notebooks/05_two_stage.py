@@ -35,14 +35,10 @@ import seaborn as sns
 import torch
 
 import facenb
-from facenb import cache
 from facenb.errors import FacenbError
 from facenb.figures import FigureFolder, heatmap, image_grid, strip_images
-from facenb.files import sha256_tensor
-from facenb.methods.direction_matrix import angles_moved
-from facenb.methods.two_stage import METHODS, VARIANTS, held_out_penalty, load_config
-from facenb.metrics import bootstrap
-from facenb.naming import (
+from facenb.methods.two_stage import METHODS, VARIANTS, angles_moved, held_out_penalty, load_config
+from facenb.metrics.direction_labels import (
     best_directions,
     entanglement,
     name_directions,
@@ -50,9 +46,12 @@ from facenb.naming import (
     path_responses,
     share_of_row,
 )
-from facenb.profiles import load_profile
+from facenb.metrics.statistics import bootstrap
+from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.sampling import sample_scored, score_paths
+from facenb.storage import cache
+from facenb.storage.files import sha256_tensor
 from facenb.train_directions import learned
 
 sizes = load_profile(profile)
@@ -454,7 +453,7 @@ if profile != "smoke" and remark.own:
 # ![best directions for smile](../figures/05_two_stage/F3_smile.png)
 
 # %%
-from facenb.explorer import Explorer
+from facenb.widgets.explorer import Explorer
 
 Explorer(
     G,

@@ -33,17 +33,16 @@ import pandas as pd
 import torch
 
 import facenb
-from facenb.directions import Directions
-from facenb.disentanglement import SignedEditor, crossed, outcomes, towards_other_side
-from facenb.editors import compose
+from facenb.editors import Directions, compose
 from facenb.figures import FigureFolder, heatmaps, image_grid, strip_images
-from facenb.methods.attribute_correlation import celeba_correlation, label_correlation
 from facenb.methods.ganspace_editors import component_editors
 from facenb.methods.interfacegan import fit_boundaries
-from facenb.methods.latent_classifier import label_thresholds
-from facenb.metrics import bootstrap
-from facenb.preservation import embed, false_acceptance_threshold, preservation, same_person
-from facenb.profiles import load_profile
+from facenb.methods.latent_transformer import label_thresholds
+from facenb.metrics.attribute_correlation import celeba_correlation, label_correlation
+from facenb.metrics.mds import SignedEditor, crossed, outcomes, towards_other_side
+from facenb.metrics.preservation import embed, false_acceptance_threshold, preservation, same_person
+from facenb.metrics.statistics import bootstrap
+from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.sampling import sample_scored, score_edits
 from facenb.train_transformers import (
@@ -649,7 +648,7 @@ if profile != "smoke" and remark.own:
 # ![glasses, method by method](../figures/06_latent_transformer/F3_progressive.png)
 
 # %%
-from facenb.explorer import Explorer
+from facenb.widgets.explorer import Explorer
 
 Explorer(
     G,

@@ -38,10 +38,16 @@ import torch
 from IPython.display import display
 
 import facenb
-from facenb.cache import cached
-from facenb.conditions import Landmarks, joint
-from facenb.directions import Directions
-from facenb.disentanglement import (
+from facenb.editors import Directions, Landmarks, joint
+from facenb.figures import FigureFolder, image_grid, strip_images
+from facenb.latents import Latents
+from facenb.methods.ganspace_editors import component_editors
+from facenb.methods.interfacegan import fit_boundaries
+from facenb.methods.latent_optimization import optimise_latents
+from facenb.methods.latent_transformer import label_thresholds, load_transformers
+from facenb.methods.sgf import STEP, fit_fields, fit_sgf, jacobian, load_config, sgf_editors
+from facenb.metrics.linear_probe import LinearJudge
+from facenb.metrics.mds import (
     SignedEditor,
     curve,
     harmonic_mean,
@@ -50,22 +56,11 @@ from facenb.disentanglement import (
     resampled,
     running_trapezoid,
     towards_other_side,
-)  # fmt: skip
-from facenb.figures import FigureFolder, image_grid, strip_images
-from facenb.latents import Latents
-from facenb.methods.ganspace_editors import component_editors
-from facenb.methods.interfacegan import fit_boundaries
-from facenb.methods.latent_classifier import label_thresholds
-from facenb.methods.latent_optimization import optimise_latents
-from facenb.methods.linear_judge import LinearJudge
-from facenb.methods.sgf import STEP, fit_fields, fit_sgf
-from facenb.methods.sgf_editor import sgf_editors
-from facenb.methods.sgf_field import jacobian
-from facenb.methods.sgf_training import load_config
-from facenb.methods.transformer_editors import load_transformers
-from facenb.profiles import load_profile
+)
+from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.sampling import sample_scored, score_edits, score_once
+from facenb.storage.cache import cached
 from facenb.train_transformers import fit_to_scores, two_sided
 
 sizes = load_profile(profile)
@@ -850,7 +845,7 @@ folder.save(
 
 # %%
 try:
-    from facenb.captions import Captions, Grammar, SentenceEncoder
+    from facenb.scorers.captions import Captions, Grammar, SentenceEncoder
 
     encoder = SentenceEncoder(device)
 except facenb.errors.FacenbError as error:
@@ -976,7 +971,7 @@ folder.save(image_grid(grid, row_labels=list(lines), title=SHOWN), "F17_paths", 
 # ### Table 5: running time
 
 # %%
-from facenb.conditions import observe
+from facenb.editors import observe
 
 timed = [("attributes", FIELDS["paper"], scorers), ("keypoints and attributes", POINTED["keypoints and attributes"], CONDITIONS["keypoints and attributes"])]  # fmt: skip
 timed += [("captions", spoken, told)] if encoder else []
@@ -1046,7 +1041,7 @@ if not smoke and remark.own:
 # ![sequential edits](../figures/07_surrogate_gradient_field/F15_sequential.png)
 
 # %%
-from facenb.explorer import Explorer
+from facenb.widgets.explorer import Explorer
 
 Explorer(G, {f"{n} (line)": boundaries[n] for n in TARGETS} | dict(editors), scorers, seed=26, index=1, strength_range=6.0)  # fmt: skip
 
@@ -1056,7 +1051,7 @@ Explorer(G, {f"{n} (line)": boundaries[n] for n in TARGETS} | dict(editors), sco
 
 # %%
 if encoder:
-    from facenb.caption_box import CaptionBox
+    from facenb.widgets.caption_box import CaptionBox
 
     display(CaptionBox(G, spoken, told, test.latents[best[:3]], "a smiling man with glasses and a hat", MAX_STEPS))
 
@@ -1065,7 +1060,7 @@ if encoder:
 # decides. Every answer goes to `preferences.csv` in this notebook's folder of figures.
 
 # %%
-from facenb.preference import PreferenceStudy
+from facenb.widgets.user_study import PreferenceStudy
 
 ASKED_OF_USERS = best[: min(10, len(test))]
 edits = {m: torch.cat([G.synthesize(pictured(m, n, PEAK[m, n], ASKED_OF_USERS)) for n in TARGETS]) for m in ("SGF", "InterFaceGAN")}  # fmt: skip

@@ -36,10 +36,18 @@ import pandas as pd
 import torch
 
 import facenb
-from facenb.cache import cached
-from facenb.cache import folder as cache_folder
-from facenb.directions import Directions
-from facenb.disentanglement import (
+from facenb.editors import Directions, LayerEditor, LinearEditor
+from facenb.figures import FigureFolder, heatmap, heatmaps, image_grid, strip_images
+from facenb.latents import Latents
+from facenb.methods.ganspace import GANSpace, SigmaEditor
+from facenb.methods.interfacegan import fit_boundaries
+from facenb.methods.latent_transformer import label_thresholds
+from facenb.methods.sefa import SeFa
+from facenb.methods.sgf import STEP, fit_fields, sgf_editors
+from facenb.methods.sgf import load_config as load_sgf_config
+from facenb.methods.two_stage import DirectionLearner, held_out_penalty, load_config
+from facenb.metrics.linear_probe import LinearJudge
+from facenb.metrics.mds import (
     SignedEditor,
     curve,
     mds,
@@ -48,24 +56,14 @@ from facenb.disentanglement import (
     outcomes,
     towards_other_side,
 )
-from facenb.editors import LayerEditor, LinearEditor
-from facenb.figures import FigureFolder, heatmap, heatmaps, image_grid, strip_images
-from facenb.latents import Latents
-from facenb.methods.ganspace import GANSpace, SigmaEditor
-from facenb.methods.interfacegan import fit_boundaries
-from facenb.methods.latent_classifier import label_thresholds
-from facenb.methods.linear_judge import LinearJudge
-from facenb.methods.sefa import SeFa
-from facenb.methods.sgf import STEP, fit_fields
-from facenb.methods.sgf_editor import sgf_editors
-from facenb.methods.sgf_training import load_config as load_sgf_config
-from facenb.methods.two_stage import DirectionLearner, held_out_penalty, load_config
-from facenb.metrics import area_under_curve, bootstrap, pearson
-from facenb.profiles import load_profile
+from facenb.metrics.path_length import perceptual_path_lengths, slerp, trimmed_mean
+from facenb.metrics.statistics import area_under_curve, bootstrap, pearson
+from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.sampling import sample_scored, score_edits, score_once
 from facenb.scorers import QUALITY_GATE
-from facenb.smoothness import perceptual_path_lengths, slerp, trimmed_mean
+from facenb.storage.cache import cached
+from facenb.storage.cache import folder as cache_folder
 
 sizes, smoke = load_profile(profile), profile == "smoke"
 G = facenb.load_generator(generator, device)
@@ -809,7 +807,7 @@ if not smoke and remark.own:
 # ![glasses, Z and W](../figures/08_style_based/F9_glasses.png)
 
 # %%
-from facenb.explorer import Explorer
+from facenb.widgets.explorer import Explorer
 
 Explorer(G, {n: directions["w"][n] for n in TARGETS}, scorers, seed=seed, strength_range=5.0)
 

@@ -10,11 +10,11 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from facenb.files import atomic_write
 from facenb.generators import Generator
 from facenb.sampling import ScoredSamples, draw
 from facenb.scorers.attributes import Attribute
 from facenb.scorers.suite import ScorerSuite
+from facenb.storage.files import atomic_write
 
 EACH = 7  # images at an end
 _SIDE, _TEXT, _GAP, _LEFT = 92, 17, 10, 4

@@ -1,4 +1,4 @@
-"""Measure the mean identity vectors: `python -m facenb.scorers.identity_means`.
+"""Measure the mean identity vectors: `python -m scripts.identity_means`.
 
 Writes data/identity_means.safetensors, which load_identity() subtracts. About two minutes.
 """
@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save
 
 from facenb.assets import asset_sha256
-from facenb.files import atomic_write
 from facenb.generators import load_generator
 from facenb.scorers.identity import MEANS_PATH, NETS
+from facenb.storage.files import atomic_write
 
 SAMPLES, SEED = 2000, 0
 

@@ -1,6 +1,6 @@
 """Measure above which cosine two faces are the same person to SFace.
 
-    python -m facenb.scorers.identity_threshold [--faces 1000] [--bfloat16]
+    python -m scripts.identity_threshold [--faces 1000] [--bfloat16]
 
 Writes data/identity_threshold.json, which load_identity("sface") reads: the cosine that one pair in
 a thousand of different generated faces exceeds, at ψ = 1 and at ψ = 0.7 (of the same z), with a
@@ -20,18 +20,19 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from facenb import cache
 from facenb.assets import asset_sha256
 from facenb.assets.converters import CONVERSIONS
-from facenb.files import atomic_write
+from facenb.data import data_path
 from facenb.generators import load_generator
 from facenb.generators.style_based import StyleBased
-from facenb.preservation import false_acceptance_threshold
+from facenb.metrics.preservation import false_acceptance_threshold
 from facenb.sampling import score
 from facenb.scorers.identity import IdentityScorer
-from facenb.scorers.nets import FaceEmbedding
+from facenb.scorers.nets.human import FaceEmbedding
+from facenb.storage import cache
+from facenb.storage.files import atomic_write
 
-OUT = Path(__file__).resolve().parent.parent / "data" / "identity_threshold.json"
+OUT = data_path("identity_threshold.json")
 RATE = 0.001
 PSI = (1.0, 0.7)
 RESAMPLES = 1000
@@ -142,7 +143,7 @@ def main() -> None:
         found[str(psi)] = measure(vectors) | {"adults": measure(vectors[ages >= ADULT])}
         print(psi, found[str(psi)])
     provenance = {
-        "command": "python -m facenb.scorers.identity_threshold "
+        "command": "python -m scripts.identity_threshold "
         f"--faces {options.faces} --seed {options.seed}"
         f"{' --bfloat16' if options.bfloat16 else ''}",
         "generator": generator.name,

@@ -1,6 +1,6 @@
 """Learn the boundaries that ship for a generator, from its sample set (InterFaceGAN).
 
-    python scripts/learn_boundaries.py --out FILE [--generator NAME] [--confident 0.05]
+    python -m scripts.learn_boundaries --out FILE [--generator NAME] [--confident 0.05]
 
 One boundary for each score, in W where the generator has one, else in Z. The samples are those that
 ship (python -m facenb.samples). notebooks/02_interfacegan.py explains the method; facenb/data holds
@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import facenb
-from facenb.directions import Directions
+from facenb.editors import Directions
 from facenb.generators import DEFAULT
 from facenb.methods.interfacegan import fit_boundaries
 from facenb.samples import load_samples
@@ -40,7 +40,7 @@ def main() -> None:
         confident=args.confident,
         seed=args.seed,
         validation={name: round(b.accuracy_["validation"], 4) for name, b in boundaries.items()},
-        command=f"python scripts/learn_boundaries.py --generator {generator.name} --n {args.n} "
+        command=f"python -m scripts.learn_boundaries --generator {generator.name} --n {args.n} "
         f"--confident {args.confident} --seed {args.seed}",
     )
     directions.save(args.out)

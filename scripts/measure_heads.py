@@ -1,6 +1,6 @@
 """Measure what the heads' small images cost: PSNR, and every score against the full image's.
 
-    python scripts/measure_heads.py [--faces 200]        # two cores: some three minutes
+    python -m scripts.measure_heads [--faces 200]        # two cores: some three minutes
 
 Writes the table of the heads in docs/model_cards.md, between its two markers. The faces are none of
 those that the heads were trained on.
@@ -19,9 +19,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 import facenb
-from facenb.files import atomic_write
 from facenb.generators import Generator
 from facenb.scorers import ScorerSuite
+from facenb.storage.files import atomic_write
 
 CARDS = Path(__file__).resolve().parent.parent / "docs" / "model_cards.md"
 BEGIN, END = "<!-- heads: begin -->", "<!-- heads: end -->"

@@ -1,4 +1,4 @@
-"""Measure how far each score can be trusted: `python -m facenb.scorers.cards --framing ffhq`.
+"""Measure how far each score can be trusted: `python -m scripts.model_cards --framing ffhq`.
 
 Rewrites the measured part of docs/model_cards.md (of docs/model_cards_digiface.md with
 `--framing digiface`), between its two markers, and for ffhq the images at both ends of every score,
@@ -20,7 +20,6 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from facenb.files import atomic_write
 from facenb.generators import DEFAULT, EMBEDDED, Generator, load_generator
 from facenb.samples import make_samples
 from facenb.sampling import draw
@@ -33,8 +32,9 @@ from facenb.scorers import (
     load_independent_scorers,
     load_scorers,
 )
-from facenb.scorers.card_images import write_ends
 from facenb.scorers.registry import PROBES
+from facenb.storage.files import atomic_write
+from scripts.card_images import write_ends
 
 CARDS = {
     "ffhq": Path("docs") / "model_cards.md",
@@ -203,7 +203,7 @@ def replace_measured(text: str, measured: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m facenb.scorers.cards")
+    parser = argparse.ArgumentParser(prog="python -m scripts.model_cards")
     parser.add_argument("--framing", choices=list(CARDS), default="ffhq")
     path = CARDS[parser.parse_args(arguments).framing]
     if not path.is_file():

@@ -1,6 +1,6 @@
 """Train the heads that make MobileStyleGAN's small pictures, on the generator's own pictures.
 
-    python scripts/train_heads.py [--faces 1800] [--steps 12000]      # two cores: some two hours
+    python -m scripts.train_heads [--faces 1800] [--steps 12000]      # two cores: some two hours
 
 Everything goes to the cache until the end, and a run that is stopped goes on where it was:
 first the faces (feature maps of 32 and 64 pixels, pictures of 64 and 256), then the training. The
@@ -26,11 +26,9 @@ from tqdm import tqdm
 
 from facenb.assets import cache_dir
 from facenb.assets.converted import converted_path, load_net
-from facenb.checkpoints import load_checkpoint, save_checkpoint
-from facenb.files import atomic_write
-from facenb.generators.heads import LAYOUTS, Head
-from facenb.generators.mobilestylegan import NAME
-from facenb.generators.mobilestylegan_network import MobileStyleGANNetwork
+from facenb.generators.mobilestylegan import LAYOUTS, NAME, Head, MobileStyleGANNetwork
+from facenb.storage.checkpoints import load_checkpoint, save_checkpoint
+from facenb.storage.files import atomic_write
 
 OUT = Path(__file__).resolve().parent.parent / "facenb" / "data" / f"heads_{NAME}.safetensors"
 HELD_OUT, PSI = 96, 0.7  # faces that are never trained on, and their truncation
@@ -225,7 +223,7 @@ class Training:
             for key, tensor in head.state_dict().items()
         }
         provenance = identity | {
-            "command": "python scripts/train_heads.py "
+            "command": "python -m scripts.train_heads "
             f"--faces {identity['faces']} --steps {self.steps}",
             "step": self.step,
             "held out": {

@@ -1,4 +1,4 @@
-"""Train the probes: `python -m facenb.scorers.train_probes --framing ffhq` (or digiface).
+"""Train the probes: `python -m scripts.train_probes --framing ffhq` (or digiface).
 
 A probe is a logistic regression on the embedding of a net: standardise → principal components →
 standardise → balanced classes, C = 0.01. Up to the logit all of it is affine, so it folds into one
@@ -41,14 +41,14 @@ from torch import Tensor, nn
 from facenb.assets import asset_sha256
 from facenb.assets.converted import converted_path
 from facenb.data import data_path, load_json
-from facenb.files import atomic_write, sha256_file
 from facenb.generators import DEFAULT, EMBEDDED, Generator, load_generator
 from facenb.latents import Latents
 from facenb.sampling import draw
-from facenb.scorers.efficientnet import EfficientNetLite0
 from facenb.scorers.framing import crops
-from facenb.scorers.nets import FaceEmbedding
+from facenb.scorers.nets.efficientnet import EfficientNetLite0
+from facenb.scorers.nets.human import FaceEmbedding
 from facenb.scorers.registry import PROBES
+from facenb.storage.files import atomic_write, sha256_file
 
 SEED = 0  # of the DCGAN's samples, and of the folds
 _LABELS = {"digiface": "digiface_dcgan_labels.json", "ffhq": "ffhq_labels.json"}
@@ -231,7 +231,7 @@ def _provenance(framing: str, suite: str) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m facenb.scorers.train_probes")
+    parser = argparse.ArgumentParser(prog="python -m scripts.train_probes")
     parser.add_argument("--framing", choices=list(_LABELS), default="ffhq")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

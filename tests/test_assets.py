@@ -27,7 +27,7 @@ from facenb.assets.converters import CONVERSIONS
 from facenb.assets.pins import PACKAGES, Member, Package
 from facenb.assets.together import fetch_all
 from facenb.errors import AssetError, UnknownNameError
-from facenb.files import atomic_path, atomic_write, sha256_file
+from facenb.storage.files import atomic_path, atomic_write, sha256_file
 
 CONTENT = {"a.bin": b"first" * 40_000, "b.json": b'{"second": 2}'}
 

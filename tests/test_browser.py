@@ -50,7 +50,7 @@ CELLS = (
     """
 import facenb
 import torch
-from facenb.explorer import Explorer
+from facenb.widgets.explorer import Explorer
 from facenb.samples import load_samples
 plain = facenb.load_generator("mobilestylegan-ffhq-1024")
 scorers = facenb.load_scorers(framing=plain.framing)

@@ -7,12 +7,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from facenb import live
-from facenb.caption_box import CaptionBox
 from facenb.generators.base import Generator
 from facenb.latents import Latents
-from facenb.methods.sgf import SurrogateGradientField
-from facenb.methods.sgf_training import MappingConfig
+from facenb.methods.sgf import MappingConfig, SurrogateGradientField
+from facenb.widgets import live
+from facenb.widgets.caption_box import CaptionBox
 
 # A generator of one grey for each code, and captions that tell three greys apart
 VECTORS = {

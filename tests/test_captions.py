@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from facenb import sentence_encoder
-from facenb.captions import PHRASES, Captions, Grammar
-from facenb.conditions import observe
+from facenb.editors import observe
 from facenb.errors import AssetError, FacenbError, UnknownNameError
 from facenb.generators import load_generator
-from facenb.scorers import load_scorers
-from facenb.sentence_encoder import MiniLM, SentenceEncoder, WordPiece
+from facenb.scorers import load_scorers, sentence_encoder
+from facenb.scorers.captions import PHRASES, Captions, Grammar
+from facenb.scorers.sentence_encoder import MiniLM, SentenceEncoder, WordPiece
 
 NAMES = ("smile", "surprise", "age", "gender", "glasses", "hat", "yaw", "pitch", "brightness")
 installed = pytest.mark.skipif(

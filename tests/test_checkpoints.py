@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from facenb.generators import checkpoints
-from facenb.generators.checkpoints import WeightsError
+from facenb.generators import pretrained as checkpoints
+from facenb.generators.pretrained import WeightsError
 from facenb.generators.stylegan2 import StyleGAN2
 from facenb.latents import Latents
 
@@ -427,7 +427,7 @@ def test_describe_reads_no_numbers(tmp_path: Path) -> None:
 MEASURED = """
 import sys, torch
 torch.set_num_threads(1)
-from facenb.bench import peak_mebibytes
+from benchmarks import peak_mebibytes
 from facenb.generators import checkpoints
 print(checkpoints.load(sys.argv[1]).resolution, peak_mebibytes())
 """

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from facenb.conditions import ConditionRange, Landmarks, joint, observe
+from facenb.editors import ConditionRange, Landmarks, joint, observe
 from facenb.generators import load_generator
 from facenb.sampling import BATCH, sample_scored
 from facenb.scorers import load_scorers

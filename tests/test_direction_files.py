@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import save_file
 from tiny import DIM, LAYERS, StyledGenerator, TinyGenerator
 
-from facenb.direction_files import LayerwiseEditor, read_directions, read_editors
-from facenb.editors import LinearEditor
+from facenb.editors import LayerwiseEditor, LinearEditor, read_directions, read_editors
 from facenb.errors import FacenbError, UnknownNameError
 from facenb.latents import Latents
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from facenb.directions import Directions
-from facenb.naming import (
+from facenb.editors import Directions
+from facenb.metrics.direction_labels import (
     best_directions,
     entanglement,
     name_directions,

@@ -10,19 +10,22 @@ import time
 import pytest
 import torch
 
-from facenb.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from facenb.directions import Directions
+from facenb.editors import Directions
 from facenb.errors import FacenbError, UnknownNameError
-from facenb.methods.direction_matrix import (
+from facenb.methods.two_stage import (
     KINDS,
+    Config,
+    DirectionLearner,
     DirectionMatrix,
     angles_moved,
     gram_schmidt,
+    load_config,
+    make_reconstructor,
     smallest_angle,
 )
-from facenb.methods.discovery import Task, ask, held_out, random_for
-from facenb.methods.reconstructors import make_reconstructor
-from facenb.methods.two_stage import Config, DirectionLearner, load_config
+from facenb.methods.two_stage.discovery import Task, ask, held_out
+from facenb.seeds import random_for
+from facenb.storage.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 
 # A generator whose every latent coordinate brightens a spot of its own; the same text is run as a
 # program below, so that a process can be killed in the middle of its training.

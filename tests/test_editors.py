@@ -6,8 +6,8 @@ import json
 import pytest
 import torch
 
-from facenb.directions import Directions
 from facenb.editors import (
+    Directions,
     Editor,
     HeldEditor,
     LayerEditor,

@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from tiny import DIM, NAMES, Bend, TinyGenerator, TinySuite, drive, pixels, shown
 
-from facenb.directions import Directions
+from facenb.editors import Directions
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
-from facenb.explorer import EditState, Explorer
-from facenb.explorer import explorer as explorer_module
-from facenb.explorer.latest import SCORES
-from facenb.explorer.state import History, parse_face
+from facenb.widgets.explorer import EditState, Explorer
+from facenb.widgets.explorer import explorer as explorer_module
+from facenb.widgets.explorer.latest import SCORES
+from facenb.widgets.explorer.state import History, parse_face
 
 
 @pytest.fixture(autouse=True)

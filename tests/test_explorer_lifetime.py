@@ -18,10 +18,10 @@ from ipywidgets.widgets import widget as registry
 from jupyter_client import KernelManager
 from tiny import DIM, NAMES, StyledGenerator, TinyGenerator, TinySuite, drive
 
-from facenb import live
-from facenb.directions import Directions
+from facenb.editors import Directions
 from facenb.errors import FacenbError
-from facenb.explorer import Explorer, screen
+from facenb.widgets import live
+from facenb.widgets.explorer import Explorer, screen
 
 HERE = Path(__file__).parent
 
@@ -254,7 +254,7 @@ def test_what_a_variable_holds_is_not_closed(kernel):
 def test_other_widgets_of_a_cell_go_as_well(kernel):
     cell = """
 import ipywidgets
-from facenb.live import page, show
+from facenb.widgets.live import page, show
 show(page(ipywidgets.HBox([ipywidgets.IntSlider()]), css=""), b"", "a slider")
 """
     counts = [kernel.run(cell, "e", "facts()") for _ in range(3)]

@@ -14,17 +14,16 @@ import torch
 from PIL import Image
 from tiny import DIM, LAYERS, NAMES, Bend, StyledGenerator, TinySuite, drive, pixels, shown
 
-from facenb.directions import Directions
-from facenb.editors import LayerEditor, LinearEditor
+from facenb.editors import Directions, LayerEditor, LinearEditor
 from facenb.errors import FacenbError, SpaceError
-from facenb.explorer import EditState, Explorer, screen
-from facenb.explorer import explorer as explorer_module
-from facenb.explorer.charts import ALL, MOST, ScoreChart
-from facenb.explorer.engine import Scores
-from facenb.explorer.latest import Latest, Stopped, Worker, until, yielding_to
-from facenb.explorer.sliders import SliderPanel, step_for
 from facenb.latents import Latents
 from facenb.scorers import Attribute
+from facenb.widgets.explorer import EditState, Explorer, screen
+from facenb.widgets.explorer import explorer as explorer_module
+from facenb.widgets.explorer.charts import ALL, MOST, ScoreChart
+from facenb.widgets.explorer.engine import Scores
+from facenb.widgets.explorer.latest import Latest, Stopped, Worker, until, yielding_to
+from facenb.widgets.explorer.sliders import SliderPanel, step_for
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from sklearn.decomposition import IncrementalPCA
 from torch import nn
 
 from facenb import load_generator
-from facenb.directions import Directions
+from facenb.editors import Directions
 from facenb.errors import SpaceError, UnknownNameError
 from facenb.generators import Generator
 from facenb.latents import Latents
@@ -302,7 +302,7 @@ def test_a_layer_beyond_memory_is_refused_before_any_work(monkeypatch):
 
 
 def test_a_score_gets_the_component_that_it_follows_and_its_sign(tmp_path, monkeypatch):
-    monkeypatch.setattr("facenb.cache.cache_dir", lambda: tmp_path)
+    monkeypatch.setattr("facenb.storage.cache.cache_dir", lambda: tmp_path)
     generator = load_generator("digiface-dcgan-64")
     model = GANSpace(components=5, n=64, seed=3).fit(generator)
     codes, chosen = generator.sample(400, seed=1), model.directions_[[4, 1]]

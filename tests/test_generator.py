@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from facenb.bench import plain_dcgan
+from benchmarks import plain_dcgan
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
 from facenb.generators import load_generator
 from facenb.generators.dcgan import DCGAN

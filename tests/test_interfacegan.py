@@ -8,8 +8,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from facenb.directions import Directions
-from facenb.editors import condition
+from facenb.editors import Directions, condition
 from facenb.methods.interfacegan import InterFaceGAN
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "fixtures" / "interfacegan_pggan_celebahq"

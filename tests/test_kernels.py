@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from facenb.kernels import MOST_DRAWS, use_triton, variance_over_draws
+from facenb.penalties import MOST_DRAWS, use_triton, variance_over_draws
 
 CASES = [
     *itertools.product(range(2, 9), ("max", "mean"), (300,), ("float32",)),
@@ -162,7 +162,7 @@ def test_plain_torch_by_hand(reduction: str) -> None:
 
 
 def test_importing_facenb_imports_no_triton(repository: Path) -> None:
-    program = "import sys, facenb, facenb.penalties, facenb.kernels; print('triton' in sys.modules)"
+    program = "import sys, facenb.penalties.kernels; print('triton' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
     importers = {
@@ -177,9 +177,9 @@ def _interpret() -> dict:
     """In a process with TRITON_INTERPRET=1."""
     from triton.runtime.interpreter import GridExecutor
 
-    import facenb.kernels
-    from facenb.kernels import second_difference as kernel
+    import facenb.penalties.kernels
     from facenb.penalties import hessian_penalty
+    from facenb.penalties.kernels import second_difference as kernel
 
     fused = kernel.variance_over_draws
     found: dict = {"kernels": [type(k).__name__ for k in (kernel._forward, kernel._backward)]}
@@ -225,10 +225,10 @@ def _interpret() -> dict:
         launched.clear()
         ours = hessian_penalty(f, x, 3, reduction=reduction, seed=0)
         gradient = torch.autograd.grad(ours, layer.weight)[0]
-        ran, chosen = list(launched), facenb.kernels.use_triton
-        facenb.kernels.use_triton = lambda values: False
+        ran, chosen = list(launched), facenb.penalties.kernels.use_triton
+        facenb.penalties.kernels.use_triton = lambda values: False
         theirs = hessian_penalty(f, x, 3, reduction=reduction, seed=0)
-        facenb.kernels.use_triton = chosen
+        facenb.penalties.kernels.use_triton = chosen
         wanted = torch.autograd.grad(theirs, layer.weight)[0]
         relative = float((gradient - wanted).norm() / wanted.norm())
         found["penalty"].append([abs(ours.item() / theirs.item() - 1), relative, ran])
@@ -241,7 +241,7 @@ def _compile() -> dict:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from facenb.kernels import second_difference as kernel
+    from facenb.penalties.kernels import second_difference as kernel
 
     names = ("DRAWS", "PADDED", "BLOCK", "LARGEST")
     found: dict = {capability: [] for capability in DEVICES}

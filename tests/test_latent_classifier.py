@@ -5,7 +5,7 @@ import torch
 from sklearn.base import clone
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-from facenb.methods.latent_classifier import LatentClassifier, label_thresholds
+from facenb.methods.latent_transformer import LatentClassifier, label_thresholds
 from facenb.scorers.attributes import ATTRIBUTES, select
 
 

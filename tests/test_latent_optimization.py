@@ -7,7 +7,7 @@ import torch
 
 from facenb import Latents, load_generator, load_scorers
 from facenb.methods.latent_optimization import optimise_latents
-from facenb.methods.sgf_search import ALREADY_MET, DIVERGED, OUT_OF_STEPS, REACHED
+from facenb.methods.sgf import ALREADY_MET, DIVERGED, OUT_OF_STEPS, REACHED
 
 MIX = torch.eye(2, 6) + 0.5 * torch.eye(2, 6).roll(1, 1)
 MEAN, SCALE = torch.zeros(2), torch.ones(2)

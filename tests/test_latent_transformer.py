@@ -10,18 +10,17 @@ from sklearn.base import clone
 import facenb
 from facenb.editors import Editor, compose, strip
 from facenb.errors import FacenbError, UnknownNameError
-from facenb.explorer.engine import Engine
-from facenb.explorer.state import EditState
 from facenb.latents import Latents
-from facenb.methods.attribute_correlation import celeba_correlation, label_correlation
-from facenb.methods.latent_classifier import LatentClassifier
-from facenb.methods.latent_transformer import LatentTransformer, scaling_factors
-from facenb.methods.transformer_editors import (
+from facenb.methods.latent_transformer import (
     SLOPE,
+    LatentClassifier,
+    LatentTransformer,
     LatentTransformers,
     TransformerEditor,
     load_transformers,
+    scaling_factors,
 )
+from facenb.metrics.attribute_correlation import celeba_correlation, label_correlation
 from facenb.sampling import ScoredSamples, score
 from facenb.scorers import ATTRIBUTES
 from facenb.train_transformers import (
@@ -31,6 +30,8 @@ from facenb.train_transformers import (
     fit_transformers,
     two_sided,
 )
+from facenb.widgets.explorer.engine import Engine
+from facenb.widgets.explorer.state import EditState
 
 NAMES = ("first", "second", "third")
 
@@ -270,7 +271,7 @@ def test_in_the_explorer_beside_a_linear_editor(light):
 
 
 def test_what_was_trained_before_comes_from_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr("facenb.cache.cache_dir", lambda: tmp_path)
+    monkeypatch.setattr("facenb.storage.cache.cache_dir", lambda: tmp_path)
     z = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
     labels = z[:, :3] > 0
     classifier = fit_classifier(z, labels, NAMES, epochs=5, batch=16, rate=1e-2, hidden=8)
@@ -313,7 +314,7 @@ def test_the_shipped_transformers_turn_glasses_on():
 
 
 def test_attributes_that_all_samples_have_are_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("facenb.cache.cache_dir", lambda: tmp_path)
+    monkeypatch.setattr("facenb.storage.cache.cache_dir", lambda: tmp_path)
     z = torch.randn(1200, 6, generator=torch.Generator().manual_seed(0))
     scores = torch.stack([3 * z[:, 0], 10 + z[:, 1], z[:, 2], z[:, 3]], dim=1)
     samples = ScoredSamples(Latents(z, "z"), scores, ("smile", "hat", "age", "brightness"))
@@ -327,7 +328,7 @@ def test_attributes_that_all_samples_have_are_left_out(tmp_path, monkeypatch):
 
 def test_side_by_side_they_are_those_of_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
-    monkeypatch.setattr("facenb.threads.WORTHWHILE", 1)
+    monkeypatch.setattr("facenb.parallel.WORTHWHILE", 1)
     z = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
     classifier = fit_classifier(z, z[:, :3] > 0, NAMES, epochs=5, batch=16, rate=1e-2, hidden=8)
     settings = {

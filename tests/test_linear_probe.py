@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from facenb.methods.linear_judge import LinearJudge
+from facenb.metrics.linear_probe import LinearJudge
 
 N, D, C = 200, 6, 3
 random = torch.Generator().manual_seed(0)

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from facenb.disentanglement import (
+from facenb.editors import LinearEditor, strip
+from facenb.latents import Latents
+from facenb.metrics.mds import (
     SignedEditor,
     crossed,
     curve,
@@ -18,8 +20,6 @@ from facenb.disentanglement import (
     running_trapezoid,
     towards_other_side,
 )
-from facenb.editors import LinearEditor, strip
-from facenb.latents import Latents
 
 # Li et al. 2021, Table 3: accuracy, disentanglement, accumulated MDS, harmonic mean
 SGF = torch.tensor(

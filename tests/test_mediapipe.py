@@ -11,8 +11,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from facenb.assets import asset_path
-from facenb.scorers.blendshapes import ACTION_UNITS, NAMES, POINTS, Blendshapes, action_units
-from facenb.scorers.mediapipe import (
+from facenb.scorers.nets.blendshapes import (
+    ACTION_UNITS,
+    NAMES,
+    POINTS,
+    Blendshapes,
+    action_units,
+)
+from facenb.scorers.nets.mediapipe import (
     FaceDetector,
     FaceMesh478,
     PersonMask,
@@ -24,7 +30,7 @@ from facenb.scorers.mediapipe import (
 
 @pytest.fixture(scope="module")
 def reference(repository):
-    """LiteRT's outputs (tools/make_litert_reference.py)."""
+    """LiteRT's outputs (scripts/references/make_litert_reference.py)."""
     return load_file(repository / "tests" / "fixtures" / "litert_reference.safetensors")
 
 

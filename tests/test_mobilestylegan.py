@@ -11,8 +11,7 @@ import torch.nn.functional as F
 
 from facenb import Latents, load_generator
 from facenb.errors import SpaceError
-from facenb.generators.mobilestylegan import MobileStyleGAN
-from facenb.generators.mobilestylegan_network import inverse_haar
+from facenb.generators.mobilestylegan import MobileStyleGAN, inverse_haar
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared/fixtures/mobilestylegan_reference.npz"
 

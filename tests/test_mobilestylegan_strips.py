@@ -14,11 +14,10 @@ from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
 from facenb import load_generator
-from facenb.generators import mobilestylegan_layers as whole_maps
-from facenb.generators import mobilestylegan_stages
-from facenb.generators import mobilestylegan_strips as strips
-from facenb.generators.mobilestylegan import NAME
-from facenb.generators.mobilestylegan_network import Layout, MobileStyleGANNetwork
+from facenb.generators.mobilestylegan import NAME, Layout, MobileStyleGANNetwork
+from facenb.generators.mobilestylegan import layers as whole_maps
+from facenb.generators.mobilestylegan import stages as mobilestylegan_stages
+from facenb.generators.mobilestylegan import strips as strips
 
 SIDES = (8, 64, 128, 256, 512)
 SIZES = (512, 1024)

@@ -1,7 +1,7 @@
 """The outside nets for identity, age and gender, distances: their outputs against the originals'.
 
-The reference comes from tools/make_outside_nets_reference.py. The converters of their files are in
-test_converters.py.
+The reference comes from scripts/references/make_outside_nets_reference.py. The converters of
+their files are in test_converters.py.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor
 from facenb.data import load_json
 from facenb.errors import UnknownNameError
 from facenb.generators import load_generator
-from facenb.preservation import embed
+from facenb.metrics.preservation import embed
 from facenb.scorers import load_identity
-from facenb.scorers.age_gender import AgeGender
 from facenb.scorers.alignment import ARCFACE, align_faces, similarity
-from facenb.scorers.efficientnet import EfficientNetLite0
-from facenb.scorers.identity_threshold import bootstrap_threshold
-from facenb.scorers.sface import SFace
-from facenb.scorers.vgg import VGGDistance
+from facenb.scorers.nets.age_gender import AgeGender
+from facenb.scorers.nets.efficientnet import EfficientNetLite0
+from facenb.scorers.nets.sface import SFace
+from facenb.scorers.nets.vgg import VGGDistance
+from scripts.identity_threshold import bootstrap_threshold
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from facenb import threads
-from facenb.threads import WORTHWHILE, on_all_cores, one_thread, side_by_side
+from facenb import parallel as threads
+from facenb.parallel import WORTHWHILE, on_all_cores, one_thread, side_by_side
 
 
 def test_one_thread_inside_and_what_was_set_outside():

@@ -10,7 +10,7 @@ from facenb import load_generator
 from facenb.errors import SpaceError
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.smoothness import perceptual_path_lengths, slerp, trimmed_mean
+from facenb.metrics.path_length import perceptual_path_lengths, slerp, trimmed_mean
 
 
 class Linear(Generator):

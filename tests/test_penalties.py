@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from facenb.bench.penalties import plain_step, step
+from benchmarks.penalties import plain_step, step
 from facenb.errors import UnknownNameError
 from facenb.penalties import (
     exact_hessian_penalty,

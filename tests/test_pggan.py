@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from facenb.errors import SpaceError
-from facenb.generators import checkpoints
-from facenb.generators.checkpoints import WeightsError
+from facenb.generators import pretrained as checkpoints
 from facenb.generators.pggan import PGGAN, doubling_kernel
+from facenb.generators.pretrained import WeightsError
 from facenb.latents import Latents
 from facenb.methods.sefa import SeFa
 

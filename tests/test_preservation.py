@@ -7,15 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from facenb.disentanglement import crossed, moved
 from facenb.generators import load_generator
 from facenb.latents import Latents
-from facenb.preservation import (
-    embed,
-    false_acceptance_threshold,
-    preservation,
-    same_person,
-)
+from facenb.metrics.mds import crossed, moved
+from facenb.metrics.preservation import embed, false_acceptance_threshold, preservation, same_person
 from facenb.scorers import load_identity
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import facenb
-from facenb.directions import Directions, load_directions
+from facenb.editors import Directions, load_directions
 from facenb.errors import UnknownNameError
 
 ROOT = Path(__file__).parents[1]

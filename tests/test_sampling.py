@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from facenb import cache
 from facenb.editors import LinearEditor
 from facenb.errors import UnknownNameError
 from facenb.sampling import PART, draw, sample_scored, score, score_edits, score_paths
+from facenb.storage import cache
 
 # A generator and a suite small enough to run in no time; the same file is run as a program below,
 # so that a process can be killed in the middle of its work.

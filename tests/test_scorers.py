@@ -13,17 +13,11 @@ from sklearn.metrics import roc_auc_score
 from facenb.data import load_json
 from facenb.errors import UnknownNameError
 from facenb.generators import load_generator
-from facenb.scorers import ATTRIBUTES, QUALITY_GATE, cards, load_identity, load_scorers
-from facenb.scorers.layers import resize
+from facenb.scorers import ATTRIBUTES, QUALITY_GATE, load_identity, load_scorers
+from facenb.scorers.nets.layers import resize
 from facenb.scorers.registry import PROBES
-from facenb.scorers.train_probes import (
-    Labels,
-    _labels,
-    cross_validated,
-    fold,
-    labels_of,
-    recipe,
-)
+from scripts import model_cards as cards
+from scripts.train_probes import Labels, _labels, cross_validated, fold, labels_of, recipe
 
 NAMES = ("yaw", "pitch", "smile", "surprise", "mouth_open", "gender", "age", "glasses", "hat",
          "beard", "brightness", "warmth", "quality")  # fmt: skip
@@ -228,7 +222,7 @@ def test_eight_bit_images_are_refused():
 
 @pytest.fixture(scope="module")
 def embeddings():
-    from facenb.scorers.train_probes import embeddings
+    from scripts.train_probes import embeddings
 
     count = load_json("digiface_dcgan_labels.json")["count"]
     return embeddings("digiface", count)["faceres"].double().numpy()[0]
@@ -326,7 +320,7 @@ def test_cards_name_every_score_with_its_unit_and_ends(repository):
         text = (repository / path).read_text()
         for a in ATTRIBUTES[framing]:
             row = f"| {a.name} | {a.unit} | {a.low} | {a.high} |"
-            assert row in text, f"run facenb.scorers.cards --framing {framing}"
+            assert row in text, f"run scripts.model_cards --framing {framing}"
 
 
 def test_the_ends_of_every_score_are_pictured_in_small_files(repository):

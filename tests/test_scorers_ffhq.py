@@ -8,11 +8,12 @@ from sklearn.metrics import roc_auc_score
 
 from facenb.data import load_json
 from facenb.sampling import draw
-from facenb.scorers import ATTRIBUTES, load_independent_scorers, load_scorers, train_probes
-from facenb.scorers.face_mesh import PAIRS, corners_down, mouth_opening, pose
+from facenb.scorers import ATTRIBUTES, load_independent_scorers, load_scorers
 from facenb.scorers.framing import CROPS, Crop
+from facenb.scorers.nets.face_mesh import PAIRS, corners_down, mouth_opening, pose
 from facenb.scorers.registry import NETS, PROBES
 from facenb.scorers.suite import _CHUNK
+from scripts import train_probes
 
 PROBED = [a.name for a in ATTRIBUTES["ffhq"] if a.formula.startswith("logistic probe")]
 FEW = 4  # faces with and without each attribute
@@ -206,7 +207,7 @@ def test_age_and_teeth_agree_with_labels_that_they_were_not_made_from(suite, sco
 
 
 def test_recorded_areas_are_of_probes_that_had_not_seen_the_faces():
-    from facenb.scorers.cards import probes_provenance
+    from scripts.model_cards import probes_provenance
 
     for suite, least in (("ffhq", 0.93), ("independent", 0.87)):
         facts = probes_provenance(suite)

@@ -5,9 +5,9 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
+from benchmarks import plain_dcgan
 from facenb import load_generator
-from facenb.bench import plain_dcgan
-from facenb.directions import Directions
+from facenb.editors import Directions
 from facenb.generators import Generator
 from facenb.methods.ganspace import activations_of
 from facenb.methods.sefa import SeFa, first_weights

@@ -9,21 +9,33 @@ import pytest
 import torch
 
 from facenb import load_generator, load_scorers
-from facenb.checkpoints import CheckpointError
-from facenb.conditions import observe
-from facenb.editors import Editor, hold, strip
+from facenb.editors import Editor, hold, observe, strip
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
-from facenb.explorer.engine import Engine
-from facenb.explorer.state import EditState
 from facenb.latents import Latents
-from facenb.methods import sgf_training
-from facenb.methods.sgf import SurrogateGradientField, fit_fields, fit_sgf
-from facenb.methods.sgf_editor import SGFEditor, sgf_editors
-from facenb.methods.sgf_field import jacobian, spectral_radius, surrogate_field
-from facenb.methods.sgf_mapping import AuxiliaryMapping
-from facenb.methods.sgf_search import ALREADY_MET, DIVERGED, OUT_OF_STEPS, REACHED
-from facenb.methods.sgf_training import CONFIGS, MappingConfig, load_config, train_mapping
+from facenb.methods.sgf import (
+    ALREADY_MET,
+    CONFIGS,
+    DIVERGED,
+    OUT_OF_STEPS,
+    REACHED,
+    AuxiliaryMapping,
+    MappingConfig,
+    SGFEditor,
+    SurrogateGradientField,
+    fit_fields,
+    fit_sgf,
+    jacobian,
+    load_config,
+    sgf_editors,
+    spectral_radius,
+    surrogate_field,
+    train_mapping,
+)
+from facenb.methods.sgf import training as sgf_training
 from facenb.sampling import sample_scored
+from facenb.storage.checkpoints import CheckpointError
+from facenb.widgets.explorer.engine import Engine
+from facenb.widgets.explorer.state import EditState
 
 D, C = 12, 3
 
@@ -430,7 +442,7 @@ def test_on_the_generator_brightness_moves_and_warmth_stays():
 
 def test_a_field_is_fitted_once(tmp_path, monkeypatch):
     monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
-    monkeypatch.setattr("facenb.threads.WORTHWHILE", 1)
+    monkeypatch.setattr("facenb.parallel.WORTHWHILE", 1)
     codes, conditions = small_data()
     first = fit_sgf(SMALL, codes, conditions, NAMES)
     monkeypatch.setattr(sgf_training, "_advance", None)  # training again would fail
@@ -442,7 +454,7 @@ def test_a_field_is_fitted_once(tmp_path, monkeypatch):
 
 def test_fields_side_by_side_are_those_of_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
-    monkeypatch.setattr("facenb.threads.WORTHWHILE", 1)
+    monkeypatch.setattr("facenb.parallel.WORTHWHILE", 1)
     codes, conditions = small_data()
     configs = {"one": SMALL, "two": replace(SMALL, noise=1.0)}
     found = fit_fields(configs, codes, conditions, NAMES)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from facenb.metrics import area_under_curve, bootstrap, pearson
+from facenb.metrics.statistics import area_under_curve, bootstrap, pearson
 
 
 def test_pearson_by_hand_and_against_numpy():

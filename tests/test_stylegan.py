@@ -8,8 +8,8 @@ import foreign
 import pytest
 import torch
 
-from facenb.generators import checkpoints
-from facenb.generators.checkpoints import WeightsError
+from facenb.generators import pretrained as checkpoints
+from facenb.generators.pretrained import WeightsError
 from facenb.generators.stylegan import StyleGAN
 from facenb.latents import Latents
 from facenb.methods.sefa import SeFa

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from facenb.bench.stylegan2 import reference_pictures, up_filter
+from benchmarks.stylegan2 import reference_pictures, up_filter
 from facenb.errors import AssetError, SpaceError
 from facenb.generators import load_generator
 from facenb.generators.stylegan2 import StyleGAN2

@@ -9,15 +9,15 @@ from safetensors.torch import load_file
 
 from facenb.assets import asset_path
 from facenb.errors import AssetError, UnknownNameError
-from facenb.scorers import faceapi
-from facenb.scorers.layers import Conv, same_padding
-from facenb.scorers.nets import FaceEmbedding, Facemesh
-from facenb.scorers.tfjs import GraphNet, read_weights
+from facenb.scorers.nets import faceapi
+from facenb.scorers.nets.human import FaceEmbedding, Facemesh
+from facenb.scorers.nets.layers import Conv, same_padding
+from facenb.scorers.nets.tfjs import GraphNet, read_weights
 
 
 @pytest.fixture(scope="module")
 def reference(repository):
-    """TensorFlow.js 4.22's inputs and outputs (tools/make_tfjs_reference.py)."""
+    """TensorFlow.js 4.22's inputs and outputs (scripts/references/make_tfjs_reference.py)."""
     return load_file(repository / "tests" / "fixtures" / "tfjs_reference.safetensors")
 
 

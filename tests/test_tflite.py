@@ -16,8 +16,8 @@ from facenb.assets import asset_path
 from facenb.assets.converters import tflite
 from facenb.assets.converters.flatbuffers import Table
 from facenb.errors import AssetError, UnknownNameError
-from facenb.scorers.layers import Conv, Sum
-from facenb.scorers.litenet import LiteNet
+from facenb.scorers.nets.layers import Conv, Sum
+from facenb.scorers.nets.litenet import LiteNet
 
 # ---- a writer of small FlatBuffers, front to back -----------------------------------------------
 

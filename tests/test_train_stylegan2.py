@@ -13,11 +13,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from facenb import train_stylegan2
-from facenb.checkpoints import CheckpointError
 from facenb.errors import FacenbError, UnknownNameError
-from facenb.generators import checkpoints
+from facenb.generators import pretrained as checkpoints
 from facenb.generators.stylegan2_network import Layout, StyleGAN2Network
 from facenb.latents import Latents
+from facenb.storage.checkpoints import CheckpointError
 from facenb.training.configs import CONFIGS, Config, load_config
 from facenb.training.discriminator import Discriminator, with_deviation
 from facenb.training.frechet import frechet_distance

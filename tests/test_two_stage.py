@@ -7,21 +7,23 @@ import torch
 from torch import Tensor
 
 from facenb import load_generator
-from facenb.checkpoints import CheckpointError
-from facenb.directions import Directions
+from facenb.editors import Directions
 from facenb.errors import FacenbError, UnknownNameError
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.methods.direction_matrix import KINDS, DirectionMatrix, angles_moved
 from facenb.methods.two_stage import (
     CONFIGS,
+    KINDS,
     METHODS,
     VARIANTS,
     DirectionLearner,
+    DirectionMatrix,
+    Training,
+    angles_moved,
     held_out_penalty,
     load_config,
 )
-from facenb.methods.two_stage_training import Training
+from facenb.storage.checkpoints import CheckpointError
 from facenb.train_directions import learned
 
 D = 6

@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from facenb import live, preference
 from facenb.errors import FacenbError
-from facenb.preference import PreferenceStudy, read_answers, summarise
+from facenb.widgets import live
+from facenb.widgets import user_study as preference
+from facenb.widgets.user_study import PreferenceStudy, read_answers, summarise
 
 N = 12
 GREY = {"original": 0.0, "first": -1.0, "second": 1.0}  # black and white pictures tell who is who

@@ -15,12 +15,12 @@ import torch
 
 import facenb
 from facenb.errors import AssetError, UnknownNameError
-from facenb.files import sha256_file
 from facenb.generators import EMBEDDED, zoo
 from facenb.generators import __main__ as command_line
-from facenb.generators.checkpoints import WeightsError
+from facenb.generators.pretrained import WeightsError
 from facenb.generators.stylegan import StyleGAN
 from facenb.generators.zoo import ZOO
+from facenb.storage.files import sha256_file
 
 NAME = "stylegan2-ffhq-256"
 

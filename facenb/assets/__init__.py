@@ -26,7 +26,7 @@ from facenb.assets.pins import PACKAGES, Member, Package
 from facenb.assets.progress import bar
 from facenb.assets.sources import obtain, what_to_do
 from facenb.errors import AssetError, unknown
-from facenb.files import atomic_write, sha256_file
+from facenb.storage.files import atomic_write, sha256_file
 
 # (path, size, mtime in ns) of the files that this process has hashed and found right
 _verified: set[tuple[str, int, int]] = set()

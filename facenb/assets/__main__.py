@@ -17,7 +17,7 @@ from facenb.assets.converters import CONVERSIONS
 from facenb.assets.pins import PACKAGES, Package
 from facenb.assets.together import fetch_all
 from facenb.errors import AssetError, unknown
-from facenb.files import sha256_file
+from facenb.storage.files import sha256_file
 
 
 def report() -> int:

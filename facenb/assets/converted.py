@@ -33,10 +33,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facenb import cache
 from facenb.assets import asset_path, asset_sha256, cache_dir
 from facenb.assets.converters import CONVERSIONS, Conversion
 from facenb.errors import unknown
+from facenb.storage import cache
 
 _GRAPH = "graph.json"  # the graph's text, kept among the tensors so that their sha256 covers it
 

@@ -2,8 +2,8 @@
 
 A condition is any callable that takes images (N, 3, S, S) in [−1, 1] to (N, C) and has `names`, C
 of them, and a `fingerprint` for cache keys. The scores of `load_scorers` are one; landmarks, a
-joint condition and captions (`facenb.captions`) are others. `sample_scored(generator, condition,
-n)` pairs codes with any of them.
+joint condition and captions (`facenb.scorers.captions`) are others.
+`sample_scored(generator, condition, n)` pairs codes with any of them.
 
     condition = joint(load_scorers(["smile", "glasses"], framing), Landmarks(framing))
     known = sample_scored(generator, condition, 16_000)
@@ -30,7 +30,7 @@ from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.sampling import score
 from facenb.scorers.framing import crops
-from facenb.scorers.nets import check_square
+from facenb.scorers.nets.human import check_square
 from facenb.scorers.registry import NETS
 
 # Standard deviations. A caption on the edge of a range is encoded to other last digits in another

@@ -22,13 +22,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from facenb.directions import Directions
-from facenb.editors import Editor, LinearEditor, Strength, per_code
+from facenb.editors.base import Editor, LinearEditor, Strength, per_code
+from facenb.editors.directions import Directions
+from facenb.editors.vector_files import read_arrays
 from facenb.errors import check_finite, unknown
-from facenb.files import sha256_file
 from facenb.generators import Generator
 from facenb.latents import SPACES, Latents
-from facenb.vector_files import read_arrays
+from facenb.storage.files import sha256_file
 
 _STYLEGAN2_LAYERS = 18
 _SHAPES = "(d,), (1, d), (K, d), (1, L, d) or (K, L, d)"

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from facenb.data import data_path
-from facenb.editors import LinearEditor, condition, unit
+from facenb.editors.base import LinearEditor, condition, unit
 from facenb.errors import check_finite, unknown
 from facenb.generators import DEFAULT
-from facenb.saved import Saved
+from facenb.storage.saved import Saved
 
 _KIND = "directions"
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from facenb.errors import FacenbError
-from facenb.generators.checkpoints import WeightsError, look
+from facenb.generators.pretrained import WeightsError, look
 
 LARGEST_FILE = 64 << 20  # bytes; 512 directions with a row for each of 18 layers have 19 MB
 _LONGEST_NAME = 80

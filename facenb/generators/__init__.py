@@ -9,13 +9,15 @@ from urllib.parse import urlsplit
 import torch
 
 from facenb.errors import unknown
-from facenb.files import sha256_file
-from facenb.generators import checkpoints, dcgan, mobilestylegan
+from facenb.generators import dcgan
+from facenb.generators import pretrained as checkpoints
 from facenb.generators.base import Generator
-from facenb.generators.checkpoints import WeightsError
+from facenb.generators.mobilestylegan import generator as mobilestylegan
+from facenb.generators.pretrained import WeightsError
 from facenb.generators.shipped import SHIPPED, shipped_file
 from facenb.generators.style_based import StyleBased
 from facenb.generators.zoo import ZOO, fetched_file, published_file
+from facenb.storage.files import sha256_file
 
 __all__ = ["DEFAULT", "EMBEDDED", "Generator", "WeightsError", "absolute", "label",
            "load_generator", "record", "weights_file"]  # fmt: skip
@@ -34,7 +36,7 @@ def load_generator(
 ) -> Generator:
     """The generator called `name`, or the one in a file of weights, given by its path or URL.
 
-    Files of StyleGAN2, StyleGAN and PGGAN in the layouts that `facenb.generators.checkpoints`
+    Files of StyleGAN2, StyleGAN and PGGAN in the layouts that `facenb.generators.pretrained`
     lists are told apart by content; nothing in them is run. Files behind names and URLs are
     fetched on first use, kept, and compared with what they were ever after.
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from facenb.errors import AssetError, FacenbError
 from facenb.generators import DEFAULT, EMBEDDED, weights_file
-from facenb.generators.checkpoints import describe
+from facenb.generators.pretrained import describe
 from facenb.generators.shipped import SHIPPED, shipped_file
 from facenb.generators.zoo import ZOO, folder
 

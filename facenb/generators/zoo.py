@@ -22,8 +22,8 @@ from facenb.assets import cache_dir, is_intact
 from facenb.assets.pins import Member
 from facenb.assets.sources import download
 from facenb.errors import AssetError
-from facenb.files import atomic_write, sha256_file
-from facenb.generators.checkpoints import WeightsError, look
+from facenb.generators.pretrained import WeightsError, look
+from facenb.storage.files import atomic_write, sha256_file
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from facenb.directions import Directions
-from facenb.editors import LinearEditor, Strength, unit
+from facenb.editors import Directions, LinearEditor, Strength, unit
 from facenb.errors import unknown
 from facenb.generators import Generator
 from facenb.latents import Latents

@@ -6,12 +6,12 @@ eye; here the samples' scores pick: the component that a score follows best.
 
 from __future__ import annotations
 
-from facenb.cache import cached
 from facenb.editors import LinearEditor
 from facenb.generators import Generator
 from facenb.methods.ganspace import GANSpace
-from facenb.metrics import pearson
+from facenb.metrics.statistics import pearson
 from facenb.sampling import ScoredSamples
+from facenb.storage.cache import cached
 
 _VERSION = 1  # raise when a change to GANSpace alters its directions
 

@@ -11,8 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.svm import SVC
 from torch import Tensor
 
-from facenb.directions import Directions, load_directions
-from facenb.editors import LinearEditor
+from facenb.editors import Directions, LinearEditor, load_directions
 from facenb.errors import UnknownNameError, check_finite
 from facenb.generators import Generator
 from facenb.samples import load_samples

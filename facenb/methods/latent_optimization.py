@@ -1,8 +1,8 @@
 """Plain latent-code optimisation (Li et al., 2021, appendix A): the baseline without a field.
 
 The error between the conditions and their target is propagated back through scorers and generator
-to the code, and Adam follows it. The walk is stopped by the rule of Algorithm 1 (`sgf_search`) and
-has its budget of steps, so that both can be compared.
+to the code, and Adam follows it. The walk is stopped by the rule of
+Algorithm 1 (`facenb.methods.sgf.search`) and has its budget of steps, so that both can be compared.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from facenb.errors import check_finite
-from facenb.methods.sgf_search import Manipulation, walk
+from facenb.methods.sgf import Manipulation, walk
 
 RATE = 0.1  # the paper's rate is lost
 MAX_STEPS = 20

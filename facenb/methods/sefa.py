@@ -13,8 +13,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from facenb.directions import Directions
-from facenb.editors import LinearEditor
+from facenb.editors import Directions, LinearEditor
 from facenb.errors import check_finite
 from facenb.generators import Generator
 from facenb.generators.style_based import StyleBased

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facenb.data import load_json
 from facenb.errors import unknown
-from facenb.metrics import pearson
+from facenb.metrics.statistics import pearson
 
 # our name: CelebA's, and which way round; CelebA has no yaw, pitch or surprise
 CELEBA = {"smile": ("Smiling", 1), "mouth_open": ("Mouth_Slightly_Open", 1), "gender": ("Male", 1),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from facenb.directions import Directions
+from facenb.editors import Directions
 from facenb.errors import check_finite
 
 _CONSTANT = 1e-6  # a score that varies by less than this share of its size does not vary

@@ -15,8 +15,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from facenb.errors import check_finite
-from facenb.methods.sgf import ORDER, SurrogateGradientField
-from facenb.methods.sgf_field import Order
+from facenb.methods.sgf import ORDER, Order, SurrogateGradientField
 
 
 class LinearJudge(BaseEstimator):

@@ -24,15 +24,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from facenb import cache
-from facenb.disentanglement import Changed, outcomes
 from facenb.errors import check_finite
-from facenb.files import sha256_tensor
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.metrics import bootstrap
+from facenb.metrics.mds import Changed, outcomes
+from facenb.metrics.statistics import bootstrap
 from facenb.sampling import score
 from facenb.scorers import IdentityScorer
+from facenb.storage import cache
+from facenb.storage.files import sha256_tensor
 
 _VERSION = 1  # raise when a change here alters the vectors of `embed`
 Interval = tuple[float, float, float]

@@ -37,8 +37,7 @@ from torch import Tensor
 from torch.func import jvp
 
 from facenb.errors import unknown
-from facenb.kernels import over_outputs, variance, variance_over_draws
-from facenb.pointwise import (
+from facenb.penalties.finite_differences import (
     Outputs,
     check_arguments,
     check_values,
@@ -46,6 +45,7 @@ from facenb.pointwise import (
     listed,
     rademacher,
 )
+from facenb.penalties.kernels import over_outputs, variance, variance_over_draws
 
 REDUCTIONS = ("max", "mean")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from facenb.errors import unknown
-from facenb.scorers.blendshapes import ACTION_UNITS
+from facenb.scorers.nets.blendshapes import ACTION_UNITS
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from facenb.cache import cached
 from facenb.errors import check_finite, unknown
 from facenb.scorers import ScorerSuite
-from facenb.sentence_encoder import SentenceEncoder
+from facenb.scorers.sentence_encoder import SentenceEncoder
+from facenb.storage.cache import cached
 
 __all__ = ["PHRASES", "Captions", "Grammar", "Phrase", "SentenceEncoder"]
 
@@ -135,7 +135,7 @@ class Grammar(BaseEstimator):
 
 
 class Captions(nn.Module):
-    """Pictures → scores → sentences → vectors (N, 384): a condition (`facenb.conditions`).
+    """Pictures → scores → sentences → vectors (N, 384): a condition (`facenb.editors.conditions`).
 
     Not differentiable: the sentence is made of words. SGF needs no gradient of it (appendix A).
 

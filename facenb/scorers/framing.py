@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from facenb.errors import unknown
-from facenb.scorers.layers import resize
+from facenb.scorers.nets.layers import resize
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 "sface" is for real-looking faces and photographs, framed as FFHQ frames them: a net for recognition
 on faces that are cut out by five points of the mesh. Its threshold, above which two images show the
 same person, is measured on pairs of different generated faces: `python -m
-facenb.scorers.identity_threshold` writes data/identity_threshold.json.
+scripts.identity_threshold` writes data/identity_threshold.json.
 
 The other two are for the DCGAN. They put all its faces into one narrow cone, so that the plain
 cosine of any two is near one. Less the mean over the generator's samples, the cosine tells persons
 apart: about 0 for two samples, near 1 for one sample lit or framed otherwise. `python -m
-facenb.scorers.identity_means` measures the means and writes data/identity_means.safetensors.
+scripts.identity_means` measures the means and writes data/identity_means.safetensors.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from facenb.data import load_json
 from facenb.errors import check_images, unknown
 from facenb.scorers.alignment import MESH_POINTS, align_faces
-from facenb.scorers.faceapi import Recognition, load_weights
-from facenb.scorers.layers import resize
-from facenb.scorers.mediapipe import FaceMesh478
-from facenb.scorers.nets import FaceEmbedding, check_square
-from facenb.scorers.sface import SFace
+from facenb.scorers.nets.faceapi import Recognition, load_weights
+from facenb.scorers.nets.human import FaceEmbedding, check_square
+from facenb.scorers.nets.layers import resize
+from facenb.scorers.nets.mediapipe import FaceMesh478
+from facenb.scorers.nets.sface import SFace
 
 MEANS_PATH = Path(__file__).resolve().parent.parent / "data" / "identity_means.safetensors"
 _CHUNK = 16
@@ -77,7 +77,7 @@ class IdentityScorer(nn.Module):
         mean: (d,), subtracted from the net's vectors; zero for "sface".
         threshold: the cosine above which two images count as the same person: one pair in a
             thousand of different generated faces lies above. None where it was not measured;
-            `facenb.preservation.false_acceptance_threshold` measures it for any generator.
+            `facenb.metrics.preservation.false_acceptance_threshold` measures it for any generator.
     """
 
     def __init__(self, name: str, mean: Tensor, threshold: float | None = None) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from facenb.scorers.age_gender import AgeGender
-from facenb.scorers.faceapi import EXPRESSIONS
-from facenb.scorers.nets import Expressions, log_odds
+from facenb.scorers.nets.age_gender import AgeGender
+from facenb.scorers.nets.faceapi import EXPRESSIONS
+from facenb.scorers.nets.human import Expressions, log_odds
 
 
 class IndependentAgeGender(nn.Module):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from torch import nn
 
-from facenb.scorers import nets
-from facenb.scorers.face_mesh import FaceMeshScores
 from facenb.scorers.independent import IndependentAgeGender, IndependentExpressions
-from facenb.scorers.nets import Faceres, Probes
-from facenb.scorers.object_probes import ObjectProbes
+from facenb.scorers.nets import human as nets
+from facenb.scorers.nets.face_mesh import FaceMeshScores
+from facenb.scorers.nets.human import Faceres, Probes
+from facenb.scorers.nets.object_probes import ObjectProbes
 
 _DATA = Path(__file__).resolve().parent.parent / "data"
 PROBES = {
@@ -67,7 +67,7 @@ NETS: dict[str, dict[str, Net]] = {
     "ffhq": {
         "pixels": _PIXELS,
         "face_mesh": Net(FaceMeshScores, converted=("face-mesh", "face-blendshapes")),
-        "face_landmark_68": _LANDMARKS,  # of no score, but a condition (facenb.conditions)
+        "face_landmark_68": _LANDMARKS,  # of no score, but a condition (facenb.editors.conditions)
         "faceres": _probed(Faceres, "ffhq", "faceres", **_FACERES),
         "efficientnet": _probed(ObjectProbes, "ffhq", "efficientnet", **_EFFICIENTNET),
     },

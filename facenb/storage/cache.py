@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from facenb.assets import cache_dir
-from facenb.files import atomic_write
+from facenb.storage.files import atomic_write
 
 
 def key(inputs: Mapping[str, object]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from facenb.errors import FacenbError
-from facenb.files import atomic_write
+from facenb.storage.files import atomic_write
 
 _MAGIC = b"facenb-training-1\n"
 

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from facenb.errors import FacenbError
-from facenb.files import atomic_write
+from facenb.storage.files import atomic_write
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from facenb.files import atomic_write
+from facenb.storage.files import atomic_write
 from facenb.training.configs import Config
 
 _WINDOW = 100  # steps to a point

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from facenb.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from facenb.errors import FacenbError
 from facenb.generators.stylegan2_network import StyleGAN2Network
-from facenb.methods.discovery import random_for
+from facenb.seeds import random_for
+from facenb.storage.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from facenb.training.configs import Config
 from facenb.training.discriminator import Discriminator
 from facenb.training.losses import discriminator_loss, generator_loss, path_lengths, r1_penalty

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from facenb.files import atomic_write
 from facenb.generators.stylegan2_network import StyleGAN2Network
 from facenb.scorers.identity import IdentityScorer
+from facenb.storage.files import atomic_write
 from facenb.training.frechet import frechet_distance, recognition_features
 from facenb.training.pool import as_images
 

@@ -17,15 +17,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from facenb.captions import Captions
-from facenb.conditions import observe
+from facenb.editors import observe
 from facenb.errors import FacenbError
-from facenb.explorer import pictures
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.live import classed, page, show
-from facenb.methods.sgf import MAX_STEPS, SurrogateGradientField
-from facenb.methods.sgf_search import Manipulation
+from facenb.methods.sgf import MAX_STEPS, Manipulation, SurrogateGradientField
+from facenb.scorers.captions import Captions
+from facenb.widgets.explorer import pictures
+from facenb.widgets.live import classed, page, show
 
 _CSS = """
 .facenb-caption { max-width: 1000px; overflow: visible; }

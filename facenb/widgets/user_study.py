@@ -29,9 +29,9 @@ from PIL import Image
 from torch import Tensor
 
 from facenb.errors import FacenbError, check_images
-from facenb.explorer import pictures
-from facenb.files import atomic_write
-from facenb.live import classed, page, show
+from facenb.storage.files import atomic_write
+from facenb.widgets.explorer import pictures
+from facenb.widgets.live import classed, page, show
 
 COLUMNS = ("item", "left", "right", "choice")
 SIDES = ("left", "right")

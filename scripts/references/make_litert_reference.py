@@ -1,6 +1,6 @@
 """Regenerate tests/fixtures/litert_reference.safetensors: what LiteRT says MediaPipe's nets output.
 
-    python tools/make_litert_reference.py SCRATCH_FOLDER
+    python scripts/references/make_litert_reference.py SCRATCH_FOLDER
 
 Makes an environment with the package below in the scratch folder, runs this file there (seconds)
 and writes the outputs to the fixture. The inputs are not in it: `inputs` makes the same numbers on
@@ -77,7 +77,7 @@ def main(scratch: Path) -> None:
     from safetensors.torch import save_file
 
     from facenb.assets import asset_path
-    from facenb.scorers.blendshapes import POINTS
+    from facenb.scorers.nets.blendshapes import POINTS
 
     scratch.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(asset_path("face-landmarker/face_landmarker_v2.task")) as archive:

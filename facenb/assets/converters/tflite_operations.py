@@ -2,7 +2,7 @@
 
 Each takes an operation's table, its constant inputs (None where an input is a value) and what to
 call it in an error, and returns what a step of the graph has to say beside its inputs. An option
-that facenb.scorers.litenet does not follow is refused with AssetError.
+that facenb.scorers.nets.litenet does not follow is refused with AssetError.
 
 Source: the TensorFlow Lite schema, version 3 (schema.fbs), whose field numbers are used below.
 """

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facenb.generators.mobilestylegan_layers import SLOPE
-from facenb.generators.mobilestylegan_stages import KEPT, Stage, stages_of
-from facenb.generators.mobilestylegan_strips import Rows, by_bands
-from facenb.threads import on_all_cores
+from facenb.generators.mobilestylegan.layers import SLOPE
+from facenb.generators.mobilestylegan.stages import KEPT, Stage, stages_of
+from facenb.generators.mobilestylegan.strips import Rows, by_bands
+from facenb.parallel import on_all_cores
 
 if TYPE_CHECKING:
-    from facenb.generators.mobilestylegan_network import MobileStyleGANNetwork
+    from facenb.generators.mobilestylegan.network import MobileStyleGANNetwork
 
 _SHARE = 4  # images to a core at a time, at most
 

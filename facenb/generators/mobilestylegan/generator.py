@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from facenb.assets.converted import converted_path, load_net
 from facenb.data import data_path
 from facenb.errors import AssetError, UnknownNameError
-from facenb.files import sha256_file
-from facenb.generators.heads import Heads, load_heads
-from facenb.generators.mobilestylegan_network import MobileStyleGANNetwork
+from facenb.generators.mobilestylegan.heads import Heads, load_heads
+from facenb.generators.mobilestylegan.network import MobileStyleGANNetwork
 from facenb.generators.style_based import StyleBased
 from facenb.latents import Latents
+from facenb.storage.files import sha256_file
 
 NAME = "mobilestylegan-ffhq-1024"
 _SIDES = [4 << block for block in range(1, 8)]
@@ -38,7 +38,7 @@ class MobileStyleGAN(StyleBased):
     of `StyleBased`; noise seeds draw maps as strong as the stored ones.
 
     `synthesize(latents, size=…)`: 1024 and 512 are the network's own. 256, 128 and 64 are made by
-    small learned networks on its inner feature maps (`facenb.generators.heads`), many times faster.
+    small learned networks on its inner feature maps (`heads`), several times faster.
 
     Args:
         network: with its weights loaded; it is frozen and belongs to this generator from now on.

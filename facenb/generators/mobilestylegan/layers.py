@@ -1,6 +1,6 @@
 """MobileStyleGAN's layers over whole feature maps (Belousov, 2021, arXiv:2104.04767).
 
-They define what `mobilestylegan_network` computes, on every device and with every derivative.
+They define what `network` computes, on every device and with every derivative.
 """
 
 from __future__ import annotations

@@ -36,10 +36,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from facenb.generators.mobilestylegan_cpu import Synthesis
-from facenb.generators.mobilestylegan_layers import SLOPE, Conv, ToRGB, Up, inverse_haar
-from facenb.generators.mobilestylegan_stages import Blocks
-from facenb.generators.mobilestylegan_strips import by_bands
+from facenb.generators.mobilestylegan.cpu import Synthesis
+from facenb.generators.mobilestylegan.layers import SLOPE, Conv, ToRGB, Up, inverse_haar
+from facenb.generators.mobilestylegan.stages import Blocks
+from facenb.generators.mobilestylegan.strips import by_bands
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class MobileStyleGANNetwork(nn.Module):
         return Synthesis.apply(codes, self, noise, side, size, keep)
 
     def _in_strips(self, w: Tensor, noise: Sequence[Tensor | None]) -> bool:
-        """Whether nothing is asked for that `mobilestylegan_cpu` does not do."""
+        """Whether nothing is asked for that `cpu` does not do."""
         if self.blocks is None or w.device.type != "cpu" or w.dtype != self.w_avg.dtype:
             return False
         if any(n is not None and n.requires_grad for n in noise):

@@ -1,6 +1,6 @@
 """MobileStyleGAN's blocks in stages, and what they compute with.
 
-A strip of rows goes through all blocks of a stage (`mobilestylegan_strips`). The blocks of 8 to 32
+A strip of rows goes through all blocks of a stage (`strips`). The blocks of 8 to 32
 pixels take a few images at once, that of 64 one, the larger ones a strip of one, so that maps are
 neither tiny nor far from the core.
 """
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from facenb.generators.mobilestylegan_strips import Block, Kept, Rows, Separable, by_bands
+from facenb.generators.mobilestylegan.strips import Block, Kept, Rows, Separable, by_bands
 
 if TYPE_CHECKING:
-    from facenb.generators.mobilestylegan_layers import Conv
-    from facenb.generators.mobilestylegan_network import MobileStyleGANNetwork
+    from facenb.generators.mobilestylegan.layers import Conv
+    from facenb.generators.mobilestylegan.network import MobileStyleGANNetwork
 
 # The side of a stage's last block, whether it takes all images of a share at once, and its strips.
 # Strips have rows in common: four of these compute 5 % more than one, eight 11 %.

@@ -1,6 +1,6 @@
 """MobileStyleGAN's blocks on a CPU: a strip of rows at a time, forward and backward.
 
-`mobilestylegan_layers` defines the layers over whole maps, and half of their time or more goes into
+`layers` defines the layers over whole maps, and half of their time or more goes into
 moving memory. Here, with the same numbers up to rounding:
 
 - Maps are (N, rows, columns, channels). A pointwise convolution is then one matrix product, written
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facenb.generators.mobilestylegan_layers import SLOPE
+from facenb.generators.mobilestylegan.layers import SLOPE
 
 
 class Rows(NamedTuple):

@@ -18,15 +18,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from facenb.files import sha256_file
 from facenb.generators.base import Generator
-from facenb.generators.checkpoints.containers import Contents, look
-from facenb.generators.checkpoints.genforce import PGGAN_KIND, STYLEGAN_KIND
-from facenb.generators.checkpoints.layouts import Kind, Row, compare, take
-from facenb.generators.checkpoints.states import Found, find_state
-from facenb.generators.checkpoints.stylegan2_layouts import FACENB, NVIDIA, ROSINALITY
-from facenb.generators.checkpoints.unpickle import WeightsError
+from facenb.generators.pretrained.containers import Contents, look
+from facenb.generators.pretrained.genforce import PGGAN_KIND, STYLEGAN_KIND
+from facenb.generators.pretrained.layouts import Kind, Row, compare, take
+from facenb.generators.pretrained.states import Found, find_state
+from facenb.generators.pretrained.stylegan2_layouts import FACENB, NVIDIA, ROSINALITY
+from facenb.generators.pretrained.unpickle import WeightsError
 from facenb.generators.stylegan2_network import Layout
+from facenb.storage.files import sha256_file
 
 __all__ = ["WeightsError", "describe", "load", "look"]
 

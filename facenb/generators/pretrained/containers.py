@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from facenb.generators.checkpoints.unpickle import (
+from facenb.generators.pretrained.unpickle import (
     LEGACY_MAGIC,
     Storage,
     Stored,

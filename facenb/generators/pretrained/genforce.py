@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facenb.generators.checkpoints.layouts import Kind, Row, State, bounded, count, size
-from facenb.generators.checkpoints.unpickle import Record
 from facenb.generators.pggan import PGGAN, doubling_kernel
+from facenb.generators.pretrained.layouts import Kind, Row, State, bounded, count, size
+from facenb.generators.pretrained.unpickle import Record
 from facenb.generators.stylegan import StyleGAN, StyleGANNetwork
 from facenb.generators.stylegan2_network import Layout
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from facenb.generators.base import Generator
-from facenb.generators.checkpoints.containers import Contents
-from facenb.generators.checkpoints.states import Found, read
-from facenb.generators.checkpoints.unpickle import Record, WeightsError
+from facenb.generators.pretrained.containers import Contents
+from facenb.generators.pretrained.states import Found, read
+from facenb.generators.pretrained.unpickle import Record, WeightsError
 from facenb.generators.stylegan2_network import Layout
 
 State = Mapping[str, Found]

@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from facenb.generators.checkpoints.containers import Contents
-from facenb.generators.checkpoints.unpickle import Record, Stored, WeightsError
+from facenb.generators.pretrained.containers import Contents
+from facenb.generators.pretrained.unpickle import Record, Stored, WeightsError
 
 _PLACES = ("g_ema", "G_ema", "generator_smooth", "g", "state_dict")
 _DAMAGE = (

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from facenb.generators.checkpoints.layouts import LARGEST, Kind, Row, State, bounded, count, size
-from facenb.generators.checkpoints.unpickle import Record, WeightsError
+from facenb.generators.pretrained.layouts import LARGEST, Kind, Row, State, bounded, count, size
+from facenb.generators.pretrained.unpickle import Record, WeightsError
 from facenb.generators.stylegan2 import StyleGAN2
 from facenb.generators.stylegan2_network import (
     MAPPING_RATE,

@@ -20,7 +20,7 @@ from facenb.data import data_path
 from facenb.editors import Strength, per_code
 from facenb.errors import check_finite, unknown
 from facenb.latents import Latents
-from facenb.saved import Saved
+from facenb.storage.saved import Saved
 
 SLOPE = 0.2  # of the LeakyReLU; the paper does not give it, GANs usually take this one
 _KIND = "transformers"

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from facenb.errors import check_finite
-from facenb.methods.discovery import random_for
-from facenb.metrics import area_under_curve
+from facenb.metrics.statistics import area_under_curve
+from facenb.parallel import one_thread
 from facenb.scorers.attributes import Attribute
-from facenb.threads import one_thread
+from facenb.seeds import random_for
 
 MEASURES = ("precision", "recall", "F1", "AUC")
 
@@ -157,7 +157,7 @@ class LatentClassifier(BaseEstimator):
         }
 
     def state(self) -> dict[str, Tensor]:
-        """What was learned, as tensors, for `facenb.cache`; `restore` takes it back."""
+        """What was learned, as tensors, for `facenb.storage.cache`; `restore` takes it back."""
         return {**self.network_.state_dict(), "history": self.history_}
 
     def restore(self, state: dict[str, Tensor], names: Sequence[str]) -> LatentClassifier:

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from facenb.errors import check_finite, unknown
-from facenb.methods.discovery import random_for
-from facenb.methods.latent_classifier import LatentClassifier
-from facenb.methods.transformer_editors import LatentTransformers, displacements
-from facenb.threads import one_thread
+from facenb.methods.latent_transformer.editors import LatentTransformers, displacements
+from facenb.methods.latent_transformer.latent_classifier import LatentClassifier
+from facenb.parallel import one_thread
+from facenb.seeds import random_for
 
 TERMS = ("class", "attr", "recon")
 RECONSTRUCTIONS = ("squared", "norm")
@@ -130,7 +130,7 @@ class LatentTransformer(BaseEstimator):
         return LatentTransformers(self.targets_, self.weights_, space, facts)
 
     def state(self) -> dict[str, Tensor]:
-        """What was learned, as tensors, for `facenb.cache`; `restore` takes it back."""
+        """What was learned, as tensors, for `facenb.storage.cache`; `restore` takes it back."""
         return {**self.weights_, "history": self.history_}
 
     def restore(self, state: dict[str, Tensor], targets: Sequence[str]) -> LatentTransformer:

@@ -12,8 +12,8 @@ from torch import Tensor
 from facenb.editors import Strength, per_code
 from facenb.errors import unknown
 from facenb.latents import Latents
-from facenb.methods.sgf import ORDER, Observe, SurrogateGradientField
-from facenb.methods.sgf_field import Order, surrogate_field
+from facenb.methods.sgf.estimator import ORDER, Observe, SurrogateGradientField
+from facenb.methods.sgf.field import Order, surrogate_field
 
 _STEP = 0.5  # standard deviations of the attribute to a step of the ODE
 _REMEMBERED = 4096  # codes whose conditions are kept: a slider asks for the same face each time

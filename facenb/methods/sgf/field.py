@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vmap
 
-from facenb.threads import one_thread
+from facenb.parallel import one_thread
 
 Mapping = Callable[[Tensor, Tensor], Tensor]
 """F: z (N, d), c (N, C) → (N, d), each row by itself."""

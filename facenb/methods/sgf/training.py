@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from facenb.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from facenb.errors import FacenbError, unknown
-from facenb.methods.discovery import random_for
-from facenb.methods.sgf_mapping import AuxiliaryMapping
-from facenb.threads import one_thread
+from facenb.methods.sgf.mapping import AuxiliaryMapping
+from facenb.parallel import one_thread
+from facenb.seeds import random_for
+from facenb.storage.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 
 _VERSION = 2  # raise when a change here, or in the mapping, alters what is learned
 _EVERY = 500  # steps from checkpoint to checkpoint

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from facenb.errors import unknown
-from facenb.methods.discovery import Task
+from facenb.methods.two_stage.discovery import Task
 from facenb.penalties import REDUCTIONS, hessian_penalty, orojar
 
 

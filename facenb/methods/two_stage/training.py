@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from facenb.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from facenb.directions import Directions
+from facenb.editors import Directions
 from facenb.errors import FacenbError
-from facenb.files import sha256_tensor
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.methods.direction_matrix import DirectionMatrix, smallest_angle
-from facenb.methods.discovery import Pairs, ask, random_for
-from facenb.methods.reconstructors import make_reconstructor
-from facenb.methods.two_stage_configs import METHODS, Config
+from facenb.methods.two_stage.configs import METHODS, Config
+from facenb.methods.two_stage.direction_matrix import DirectionMatrix, smallest_angle
+from facenb.methods.two_stage.discovery import Pairs, ask
+from facenb.methods.two_stage.reconstructors import make_reconstructor
 from facenb.penalties import hessian_penalty
+from facenb.seeds import random_for
+from facenb.storage.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from facenb.storage.files import sha256_tensor
 
 _VERSION = 1  # raise when a change here alters what is learned
 _RECENT = 100  # steps that the progress bar averages over

@@ -33,7 +33,7 @@ def variance_over_draws(ends: Tensor, reduction: str) -> Tensor:
         subtracted.
     """
     if use_triton(ends):
-        from facenb.kernels.second_difference import variance_over_draws as fused
+        from facenb.penalties.kernels.second_difference import variance_over_draws as fused
 
         return fused(ends, reduction)
     if ends.dtype in (torch.float16, torch.bfloat16):

@@ -10,7 +10,7 @@ block's largest variance (and where it is) or its sum. torch reduces the few blo
 so nothing depends on the order in which programs finish. In plain torch the second differences,
 their variance and the gradients of both would each be written to memory and read again.
 
-Importing this module imports Triton; `facenb.kernels` does so only where it is used.
+Importing this module imports Triton; `facenb.penalties.kernels` does so only where it is used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TILE = 2048  # numbers of one end that a program holds: draws × block
 def variance_over_draws(ends: Tensor, reduction: str) -> Tensor:
     """(2, k, N, M) in float32, float16 or bfloat16 → (N,) float32, accumulated in float32.
 
-    The same function as `facenb.kernels.variance_over_draws`, differentiable once.
+    The same function as `facenb.penalties.kernels.variance_over_draws`, differentiable once.
     """
     return _Variance.apply(ends, reduction == "max")
 

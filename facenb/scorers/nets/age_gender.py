@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from facenb.assets.converted import load_net
 from facenb.scorers.alignment import align_faces
-from facenb.scorers.folded import Folded, channels_last, check_native
+from facenb.scorers.nets.folded import Folded, channels_last, check_native
 
 # Of the 478-point mesh: outer and inner corner of the eye at the picture's left, inner and outer
 # corner of the other, base of the nose.

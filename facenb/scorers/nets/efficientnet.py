@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from facenb.assets.converted import load_net
 from facenb.errors import check_images
-from facenb.scorers.layers import Conv, resize
-from facenb.scorers.nets import check_square
+from facenb.scorers.nets.human import check_square
+from facenb.scorers.nets.layers import Conv, resize
 
 
 class EfficientNetLite0(nn.Module):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from facenb.scorers.blendshapes import NAMES, Blendshapes, action_units
-from facenb.scorers.mediapipe import FaceMesh478
+from facenb.scorers.nets.blendshapes import NAMES, Blendshapes, action_units
+from facenb.scorers.nets.mediapipe import FaceMesh478
 
 # Pairs of points at the viewer's left and right: outer and inner corners of the eyes, corners of
 # the mouth. Of several choices the one whose roll a mirror reverses best (r -.91; cheeks: -.64).

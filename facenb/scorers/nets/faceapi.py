@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facenb.assets import asset_path
-from facenb.scorers.layers import Conv, Dense
-from facenb.scorers.tfjs import read_weights
+from facenb.scorers.nets.layers import Conv, Dense
+from facenb.scorers.nets.tfjs import read_weights
 
 EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
 

@@ -1,8 +1,8 @@
 """The nets behind the scores: each takes images and returns the scores that it yields, by name.
 
-Images are (N, 3, S, S) in [−1, 1], cut out as the net wants them (framing.py), with any side S;
-each net brings them to its `native` size and to the pixel values that it was trained on. The mesh
-that is made for photographs has a module of its own (face_mesh.py).
+Images are (N, 3, S, S) in [−1, 1], cut out as the net wants them (`facenb.scorers.framing`), with
+any side S; each net brings them to its `native` size and to the pixel values that it was trained
+on. The mesh that is made for photographs has a module of its own (`face_mesh`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from facenb.assets import asset_path
-from facenb.scorers.faceapi import EXPRESSIONS, DenseNet, load_weights
-from facenb.scorers.layers import resize
-from facenb.scorers.tfjs import GraphNet, read_weights
+from facenb.scorers.nets.faceapi import EXPRESSIONS, DenseNet, load_weights
+from facenb.scorers.nets.layers import resize
+from facenb.scorers.nets.tfjs import GraphNet, read_weights
 
 
 def check_square(images: Tensor) -> None:

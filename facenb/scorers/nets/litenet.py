@@ -17,8 +17,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from facenb.errors import AssetError, unknown
-from facenb.scorers import layers
-from facenb.scorers.steps import Steps
+from facenb.scorers.nets import layers
+from facenb.scorers.nets.steps import Steps
 
 _ACTIVATIONS = {"RELU": "relu", "HARD_SWISH": "hardswish", "PRELU": "prelu"}
 

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facenb.assets.converted import load_net
-from facenb.scorers.layers import resize
-from facenb.scorers.litenet import LiteNet
+from facenb.scorers.nets.layers import resize
+from facenb.scorers.nets.litenet import LiteNet
 
 
 def _check(images: Tensor, square: bool = True) -> None:

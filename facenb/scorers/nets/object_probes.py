@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from facenb.scorers.efficientnet import EfficientNetLite0
-from facenb.scorers.nets import Probes
+from facenb.scorers.nets.efficientnet import EfficientNetLite0
+from facenb.scorers.nets.human import Probes
 
 
 class ObjectProbes(nn.Module):

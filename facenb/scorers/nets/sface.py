@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facenb.assets.converted import load_net
-from facenb.scorers.folded import Folded, channels_last, check_native
+from facenb.scorers.nets.folded import Folded, channels_last, check_native
 
 
 class SFace(nn.Module):

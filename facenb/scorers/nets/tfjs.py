@@ -26,8 +26,16 @@ import torch
 from torch import Tensor, nn
 
 from facenb.errors import AssetError, unknown
-from facenb.scorers.layers import ChannelPad, Conv, Dense, Flatten, Prelu, SpatialMean, Sum
-from facenb.scorers.steps import Steps
+from facenb.scorers.nets.layers import (
+    ChannelPad,
+    Conv,
+    Dense,
+    Flatten,
+    Prelu,
+    SpatialMean,
+    Sum,
+)
+from facenb.scorers.nets.steps import Steps
 
 STORED = {"uint8": np.uint8, "float16": np.dtype("<f2"), "float32": np.dtype("<f4"),
           "int32": np.dtype("<i4")}  # fmt: skip

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from facenb.assets.converted import load_net
 from facenb.errors import check_images
-from facenb.scorers.folded import Folded, channels_last
+from facenb.scorers.nets.folded import Folded, channels_last
 
 _BLOCKS = (2, 2, 3, 3, 3)  # convolutions
 _MEAN = (104.00699, 116.66877, 122.67892)  # blue, green, red, as HED subtracts them

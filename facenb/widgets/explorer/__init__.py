@@ -5,7 +5,7 @@ given; engine.py computes images and scores; latest.py keeps a drag live and scr
 pictures.py and charts.py draw; view.py, sliders.py, theme.py and controls.py are the widgets.
 """
 
-from facenb.explorer.explorer import Explorer
-from facenb.explorer.state import EditState
+from facenb.widgets.explorer.explorer import Explorer
+from facenb.widgets.explorer.state import EditState
 
 __all__ = ["EditState", "Explorer"]

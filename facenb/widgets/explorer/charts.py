@@ -8,10 +8,10 @@ from html import escape
 
 from PIL import Image
 
-from facenb.explorer.engine import Scores
-from facenb.explorer.groups import changed_most, group_of, readable, title
-from facenb.explorer.pictures import to_jpeg
 from facenb.scorers import Attribute
+from facenb.widgets.explorer.engine import Scores
+from facenb.widgets.explorer.groups import changed_most, group_of, readable, title
+from facenb.widgets.explorer.pictures import to_jpeg
 
 MINUS = "\N{MINUS SIGN}"
 MOST = "Changed most"

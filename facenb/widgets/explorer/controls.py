@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facenb.errors import FacenbError
-from facenb.explorer.latest import SAVING, event_loop_runs
-from facenb.explorer.state import History, parse_face
-from facenb.explorer.view import View
+from facenb.widgets.explorer.latest import SAVING, event_loop_runs
+from facenb.widgets.explorer.state import History, parse_face
+from facenb.widgets.explorer.view import View
 
 if TYPE_CHECKING:
-    from facenb.explorer.explorer import Explorer
+    from facenb.widgets.explorer.explorer import Explorer
 
 
 class Controls:

@@ -10,12 +10,12 @@ from os import PathLike
 from pathlib import Path
 
 from facenb.errors import FacenbError
-from facenb.explorer import pictures
-from facenb.explorer.engine import Engine
-from facenb.explorer.saved_edit import SavedEdit, check_edit, read_edit
-from facenb.explorer.screen import Screen
-from facenb.explorer.state import EditState
-from facenb.files import atomic_write
+from facenb.storage.files import atomic_write
+from facenb.widgets.explorer import pictures
+from facenb.widgets.explorer.engine import Engine
+from facenb.widgets.explorer.saved_edit import SavedEdit, check_edit, read_edit
+from facenb.widgets.explorer.screen import Screen
+from facenb.widgets.explorer.state import EditState
 
 _SWEEP = 16  # images in one direction of a GIF
 _LONGEST = 100  # letters in a name: a dozen sliders give more than some file systems take

@@ -10,15 +10,21 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from facenb.cache import cached
 from facenb.editors import Editor, LinearEditor, hold
 from facenb.errors import UnknownNameError, unknown
-from facenb.explorer.inputs import as_codes, check_editors, check_scorers, common_space, lifted
-from facenb.explorer.state import EditState
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.sampling import draw, score
 from facenb.scorers import ScorerSuite
+from facenb.storage.cache import cached
+from facenb.widgets.explorer.inputs import (
+    as_codes,
+    check_editors,
+    check_scorers,
+    common_space,
+    lifted,
+)
+from facenb.widgets.explorer.state import EditState
 
 PREVIEW = 256  # pixels that are enough while a slider moves
 _REFERENCE = 64  # faces that tell how much a score varies, when nobody gives the scores of more
@@ -52,7 +58,7 @@ class Engine:
     """Draws and scores states of one generator and one set of editors.
 
     Args:
-        generator, editors: as `facenb.explorer.inputs.as_editors` gives them.
+        generator, editors: as `facenb.widgets.explorer.inputs.as_editors` gives them.
         scorers, reference_scores: as for `Explorer`.
         latents: codes to start from in place of those that the generator samples.
 

@@ -16,25 +16,24 @@ from IPython.display import display
 from PIL import Image
 from torch import Tensor
 
-from facenb.directions import Directions
-from facenb.editors import Editor
+from facenb.editors import Directions, Editor
 from facenb.errors import FacenbError, unknown
-from facenb.explorer import pictures
-from facenb.explorer.charts import ScoreChart
-from facenb.explorer.controls import Controls
-from facenb.explorer.edit_files import EditFiles
-from facenb.explorer.engine import Engine
-from facenb.explorer.groups import described, grouped
-from facenb.explorer.inputs import as_editors, read_loaded
-from facenb.explorer.latest import WORKERS, event_loop_runs
-from facenb.explorer.screen import Screen
-from facenb.explorer.sliders import LOADED, SliderPanel
-from facenb.explorer.state import EditState, History, check_face
-from facenb.explorer.view import View
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.live import forget, keep
 from facenb.scorers import ScorerSuite
+from facenb.widgets.explorer import pictures
+from facenb.widgets.explorer.charts import ScoreChart
+from facenb.widgets.explorer.controls import Controls
+from facenb.widgets.explorer.edit_files import EditFiles
+from facenb.widgets.explorer.engine import Engine
+from facenb.widgets.explorer.groups import described, grouped
+from facenb.widgets.explorer.inputs import as_editors, read_loaded
+from facenb.widgets.explorer.latest import WORKERS, event_loop_runs
+from facenb.widgets.explorer.screen import Screen
+from facenb.widgets.explorer.sliders import LOADED, SliderPanel
+from facenb.widgets.explorer.state import EditState, History, check_face
+from facenb.widgets.explorer.view import View
+from facenb.widgets.live import forget, keep
 
 _PARTS = ("_engine", "_screen", "_view", "_controls", "_history")
 
@@ -177,7 +176,7 @@ class Explorer(EditFiles):
     def load_directions(self, path: str | PathLike[str]) -> list[str]:
         """Sliders for the directions of W in a `.npy` or `.pt` file; returns their names.
 
-        Raises as `facenb.direction_files.read_editors`, and adds nothing then.
+        Raises as `facenb.editors.direction_files.read_editors`, and adds nothing then.
         """
         added = read_loaded(path, self._engine.generator, self._engine.editors)
         with self._lock:

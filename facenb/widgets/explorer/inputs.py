@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facenb.direction_files import layer_count, read_editors
-from facenb.editors import Editor, LayerEditor, LinearEditor
+from facenb.editors import Editor, LayerEditor, LinearEditor, layer_count, read_editors
 from facenb.errors import FacenbError, SpaceError, check_finite
 from facenb.generators import Generator, label
 from facenb.latents import Latents

@@ -32,7 +32,7 @@ from typing import Generic, TypeVar
 import torch
 from torch.overrides import TorchFunctionMode
 
-from facenb.threads import compute_on_one_core
+from facenb.parallel import compute_on_one_core
 
 Item = TypeVar("Item")
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from facenb.errors import FacenbError, SpaceError, unknown
-from facenb.explorer.state import EditState, check_face
+from facenb.widgets.explorer.state import EditState, check_face
 
 FORMAT = "facenb-edit-1"
 _ROUNDING = 1e-3  # of another processor, in units of the code

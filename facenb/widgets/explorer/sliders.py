@@ -10,11 +10,11 @@ import ipywidgets as widgets
 from ipywidgets.widgets.widget_bool import CheckboxStyle
 from ipywidgets.widgets.widget_int import SliderStyle
 
-from facenb.explorer.charts import MINUS
-from facenb.explorer.groups import readable, title
-from facenb.explorer.state import EditState
-from facenb.live import classed, close_widgets
 from facenb.scorers import Attribute
+from facenb.widgets.explorer.charts import MINUS
+from facenb.widgets.explorer.groups import readable, title
+from facenb.widgets.explorer.state import EditState
+from facenb.widgets.live import classed, close_widgets
 
 _OPEN = 12  # sliders that are seen at first, whole groups of them
 _FEW = 8  # sliders that need neither groups nor a search

@@ -7,10 +7,10 @@ from html import escape
 
 import ipywidgets as widgets
 
-from facenb.explorer.sliders import SliderPanel
-from facenb.explorer.state import EditState
-from facenb.explorer.theme import CSS
-from facenb.live import classed, close_widgets
+from facenb.widgets.explorer.sliders import SliderPanel
+from facenb.widgets.explorer.state import EditState
+from facenb.widgets.explorer.theme import CSS
+from facenb.widgets.live import classed, close_widgets
 
 _SEED = "A whole number from 0 to 2**63 - 1, such as 7; or 7:3 for face 3 of seed 7"
 

@@ -3,12 +3,11 @@
 Draw a code z, one of m directions and a shift; show a reconstructor the images of z and of the
 shifted code; it has to say which direction it was and how far. Directions whose changes are alike
 cannot be told apart, so that A learns changes that differ, and reconstructor and A are trained
-together (Niu 2023, §3.2, Eq. 1). Here are the task and its losses; `two_stage` has the training.
+together (Niu 2023, §3.2, Eq. 1). Here are the task and its losses; `training` has the training.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.methods.reconstructors import Reconstructor
+from facenb.methods.two_stage.reconstructors import Reconstructor
+from facenb.seeds import random_for
 
 
 @dataclass(frozen=True)
@@ -164,13 +164,3 @@ def held_out(
         reconstructor.train(training)
     accuracy, error = torch.stack(found).double().mean(dim=0).tolist()
     return HeldOut(accuracy, error, batches * batch, 1 / task.count)
-
-
-def random_for(seed: int, stream: str, step: int) -> torch.Generator:
-    """The random numbers of one step of one stream.
-
-    They depend on nothing that happened before, so that training resumes with no state of theirs
-    to keep, and torch's own random state is left alone.
-    """
-    digest = hashlib.sha256(f"{seed}/{stream}/{step}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -25,19 +25,14 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from facenb.directions import Directions
-from facenb.files import sha256_tensor
+from facenb.editors import Directions
 from facenb.generators import Generator
-from facenb.methods.direction_matrix import smallest_angle
-from facenb.methods.discovery import held_out, random_for
-from facenb.methods.two_stage_configs import (
-    CONFIGS,
-    METHODS,
-    VARIANTS,
-    Config,
-    load_config,
-)
-from facenb.methods.two_stage_training import Training, as_tensors, penalty_of
+from facenb.methods.two_stage.configs import CONFIGS, METHODS, VARIANTS, Config, load_config
+from facenb.methods.two_stage.direction_matrix import smallest_angle
+from facenb.methods.two_stage.discovery import held_out
+from facenb.methods.two_stage.training import Training, as_tensors, penalty_of
+from facenb.seeds import random_for
+from facenb.storage.files import sha256_tensor
 
 __all__ = [
     "CONFIGS",

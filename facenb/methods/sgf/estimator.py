@@ -6,7 +6,7 @@
     found.codes, found.status
 
 A condition is any vector that can be read off a picture: attribute scores, landmarks, the embedding
-of a caption. `sgf_mapping` is F, `sgf_field` Eq. 6, `sgf_search` Algorithm 1.
+of a caption. `mapping` is F, `field` Eq. 6, `search` Algorithm 1.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pathlib import Path
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from facenb.cache import folder
-from facenb.conditions import ConditionRange
+from facenb.editors import ConditionRange
 from facenb.errors import check_finite, unknown
-from facenb.methods.sgf_field import Order, spectral_radius, surrogate_field
-from facenb.methods.sgf_search import Manipulation, walk
-from facenb.methods.sgf_training import MappingConfig, run_identity, train_mapping
-from facenb.threads import side_by_side
+from facenb.methods.sgf.field import Order, spectral_radius, surrogate_field
+from facenb.methods.sgf.search import Manipulation, walk
+from facenb.methods.sgf.training import MappingConfig, run_identity, train_mapping
+from facenb.parallel import side_by_side
+from facenb.storage.cache import folder
 
 Observe = Callable[[Tensor], Tensor]
 """Codes (N, d) → their conditions (N, C), such as scores of the pictures that they make."""

@@ -1,0 +1,1 @@
+"""Measures of edits: MDC and MDS, preservation, direction labels, path length, statistics."""

@@ -1,0 +1,1 @@
+"""The nets behind the scores, one module for each architecture or family."""

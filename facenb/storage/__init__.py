@@ -1,0 +1,1 @@
+"""Files of our own: the cache, tensor files, training state."""

@@ -1,0 +1,1 @@
+"""What makes the reference outputs that tests compare with."""
