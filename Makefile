@@ -26,7 +26,7 @@ help:
 	@echo 'make test       run the tests'
 	@echo 'make lab        open JupyterLab, with the notebooks opening as notebooks'
 	@echo 'make bench      measure speed and memory, and write the table'
-	@echo 'make directions learn what ships for notebooks 02 and 06 again (05: python -m facenb.train_directions)'
+	@echo 'make directions learn what ships for notebooks 02 and 06 again (05: python -m scripts.train_directions)'
 	@echo 'make gpu        on a CUDA machine: check and time the kernel, train the larger profile'
 	@echo 'make setup      the environment in $(VENV) with pinned packages, and the outside files'
 	@echo 'make assets     fetch and verify the outside files (python -m facenb.assets lists them)'
@@ -77,15 +77,15 @@ bench: setup
 directions: setup
 	$(PY) -m facenb.run 02 --profile laptop
 	cp figures/02_interfacegan/directions.safetensors facenb/data/interfacegan_digiface-dcgan-64.safetensors
-	$(PY) -m facenb.train_transformers
+	$(PY) -m scripts.train_transformers
 
 gpu: setup
 	@$(PY) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { \
 	  echo 'error: torch finds no CUDA device here. make gpu needs one; everything else runs without.'; exit 1; }
 	$(PY) -m pytest tests/test_kernels.py tests/test_penalties.py
 	$(PY) -m benchmarks.penalties cuda
-	$(PY) -m facenb.train_directions --profile gpu --device cuda
-	$(PY) -m facenb.train_stylegan2 --config gpu --device cuda
+	$(PY) -m scripts.train_directions --profile gpu --device cuda
+	$(PY) -m scripts.train_stylegan2 --config gpu --device cuda
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache *.egg-info

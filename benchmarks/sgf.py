@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from benchmarks import seconds
-from facenb.editors import observe
 from facenb.generators import load_generator
 from facenb.methods.sgf import MappingConfig, SurrogateGradientField, load_config
+from facenb.sampling import observe
 from facenb.scorers import load_scorers
 
 PAIRS = 20_000

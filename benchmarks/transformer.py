@@ -14,7 +14,7 @@ import torch
 from benchmarks import seconds
 from facenb.latents import Latents
 from facenb.methods.latent_transformer import LatentClassifier, LatentTransformer
-from facenb.train_transformers import CODES
+from facenb.methods.latent_transformer.fitting import CODES
 
 ATTRIBUTES = 10
 WIDTH = 100  # of the embedded generator's z

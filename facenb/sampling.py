@@ -10,7 +10,7 @@ Generators of several sizes are scored at `generator.scoring_size` where no `siz
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,6 +24,7 @@ from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.parallel import on_all_cores
 from facenb.scorers import ScorerSuite
+from facenb.scorers.conditions import Condition
 from facenb.storage import cache
 from facenb.storage.files import sha256_tensor
 
@@ -209,6 +210,21 @@ def score_paths(
         order = [0 if not strength else 1 + moved.index(strength) for strength in strengths]
         scores = torch.cat([still, scores], dim=2)[:, :, order]
     return scores
+
+
+def observe(
+    generator: Generator, condition: Condition, space: str = "z"
+) -> Callable[[Tensor], Tensor]:
+    """A function that says which condition codes (N, d) have now: (N, C), on the codes' device.
+
+    It draws and judges the pictures in batches, without gradients: what Li et al.'s algorithm asks
+    at every step (2021, §3.4).
+    """
+
+    def conditions_of(values: Tensor) -> Tensor:
+        return score(generator, condition, Latents(values.detach(), space)).to(values)
+
+    return conditions_of
 
 
 def _identity(generator: Generator, scorers: ScorerSuite, size: int) -> dict[str, object]:

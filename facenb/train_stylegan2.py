@@ -16,11 +16,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from facenb.assets import cache_dir
 from facenb.data import data_path
 from facenb.generators import EMBEDDED, load_generator
 from facenb.scorers import load_identity, load_scorers
-from facenb.storage.cache import cached
+from facenb.storage.cache import cache_dir, cached
 from facenb.storage.files import atomic_write
 from facenb.training.configs import CONFIGS, Config, load_config
 from facenb.training.pool import make_pool

@@ -39,11 +39,11 @@ from facenb.errors import FacenbError
 from facenb.figures import FigureFolder, heatmap, image_grid, strip_images
 from facenb.methods.ganspace import GANSpace, SigmaEditor
 from facenb.methods.sefa import SeFa
+from facenb.methods.two_stage.trained import learned
 from facenb.metrics.direction_labels import name_directions, path_correlations, path_responses
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.sampling import score_once, score_paths
-from facenb.train_directions import learned
 
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)

@@ -20,7 +20,7 @@
 # | **Paper** | Niu, Zhou, Li: *Disentangling the latent space of GANs for semantic face editing* (PLoS ONE 18(10), 2023) |
 # | **Regenerates** | Figures 2 to 6, Table 1 A–E, the naming, and a verdict with intervals |
 # | **You need** | notebooks 03 (discovery, naming) and 04 (the penalties) |
-# | **Run time** | three minutes in the laptop profile, a quarter of one when cached; the directions were trained by `python -m facenb.train_directions` and ship with the package |
+# | **Run time** | three minutes in the laptop profile, a quarter of one when cached; the directions were trained by `python -m scripts.train_directions` and ship with the package |
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -38,6 +38,7 @@ import facenb
 from facenb.errors import FacenbError
 from facenb.figures import FigureFolder, heatmap, image_grid, strip_images
 from facenb.methods.two_stage import METHODS, VARIANTS, angles_moved, held_out_penalty, load_config
+from facenb.methods.two_stage.trained import learned
 from facenb.metrics.direction_labels import (
     best_directions,
     entanglement,
@@ -52,7 +53,6 @@ from facenb.remarks import Remarks
 from facenb.sampling import sample_scored, score_paths
 from facenb.storage import cache
 from facenb.storage.files import sha256_tensor
-from facenb.train_directions import learned
 
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)

@@ -38,14 +38,7 @@ from facenb.figures import FigureFolder, heatmaps, image_grid, strip_images
 from facenb.methods.ganspace_editors import component_editors
 from facenb.methods.interfacegan import fit_boundaries
 from facenb.methods.latent_transformer import label_thresholds
-from facenb.metrics.attribute_correlation import celeba_correlation, label_correlation
-from facenb.metrics.mds import SignedEditor, crossed, outcomes, towards_other_side
-from facenb.metrics.preservation import embed, false_acceptance_threshold, preservation, same_person
-from facenb.metrics.statistics import bootstrap
-from facenb.presets import load_profile
-from facenb.remarks import Remarks
-from facenb.sampling import sample_scored, score_edits
-from facenb.train_transformers import (
+from facenb.methods.latent_transformer.fitting import (
     CODES,
     RATE,
     fit_classifier,
@@ -54,6 +47,13 @@ from facenb.train_transformers import (
     split,
     two_sided,
 )
+from facenb.metrics.attribute_correlation import celeba_correlation, label_correlation
+from facenb.metrics.mds import SignedEditor, crossed, outcomes, towards_other_side
+from facenb.metrics.preservation import embed, false_acceptance_threshold, preservation, same_person
+from facenb.metrics.statistics import bootstrap
+from facenb.presets import load_profile
+from facenb.remarks import Remarks
+from facenb.sampling import sample_scored, score_edits
 
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)

@@ -38,13 +38,14 @@ import torch
 from IPython.display import display
 
 import facenb
-from facenb.editors import Directions, Landmarks, joint
+from facenb.editors import Directions
 from facenb.figures import FigureFolder, image_grid, strip_images
 from facenb.latents import Latents
 from facenb.methods.ganspace_editors import component_editors
 from facenb.methods.interfacegan import fit_boundaries
 from facenb.methods.latent_optimization import optimise_latents
 from facenb.methods.latent_transformer import label_thresholds, load_transformers
+from facenb.methods.latent_transformer.fitting import fit_to_scores, two_sided
 from facenb.methods.sgf import STEP, fit_fields, fit_sgf, jacobian, load_config, sgf_editors
 from facenb.metrics.linear_probe import LinearJudge
 from facenb.metrics.mds import (
@@ -60,8 +61,8 @@ from facenb.metrics.mds import (
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.sampling import sample_scored, score_edits, score_once
+from facenb.scorers.conditions import Landmarks, joint
 from facenb.storage.cache import cached
-from facenb.train_transformers import fit_to_scores, two_sided
 
 sizes = load_profile(profile)
 smoke = profile == "smoke"
@@ -971,7 +972,7 @@ folder.save(image_grid(grid, row_labels=list(lines), title=SHOWN), "F17_paths", 
 # ### Table 5: running time
 
 # %%
-from facenb.editors import observe
+from facenb.sampling import observe
 
 timed = [("attributes", FIELDS["paper"], scorers), ("keypoints and attributes", POINTED["keypoints and attributes"], CONDITIONS["keypoints and attributes"])]  # fmt: skip
 timed += [("captions", spoken, told)] if encoder else []

@@ -24,9 +24,9 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from facenb.assets import cache_dir
 from facenb.assets.converted import converted_path, load_net
 from facenb.generators.mobilestylegan import LAYOUTS, NAME, Head, MobileStyleGANNetwork
+from facenb.storage.cache import cache_dir
 from facenb.storage.checkpoints import load_checkpoint, save_checkpoint
 from facenb.storage.files import atomic_write
 

@@ -306,7 +306,8 @@ def test_a_rest_of_another_download_is_thrown_away(
 
 KILLED_FETCH = """
 import sys, time
-from facenb import assets, files
+from facenb import assets
+from facenb.storage import files
 from facenb.assets.pins import Member, Package
 package = eval(sys.argv[1])
 whole = files.Path.write_bytes

@@ -27,7 +27,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facenb.assets import cache_dir
+from facenb.storage.cache import cache_dir
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

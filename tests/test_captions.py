@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from facenb.editors import observe
 from facenb.errors import AssetError, FacenbError, UnknownNameError
 from facenb.generators import load_generator
+from facenb.sampling import observe
 from facenb.scorers import load_scorers, sentence_encoder
 from facenb.scorers.captions import PHRASES, Captions, Grammar
 from facenb.scorers.sentence_encoder import MiniLM, SentenceEncoder, WordPiece

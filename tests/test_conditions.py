@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from facenb.editors import ConditionRange, Landmarks, joint, observe
 from facenb.generators import load_generator
-from facenb.sampling import BATCH, sample_scored
+from facenb.sampling import BATCH, observe, sample_scored
 from facenb.scorers import load_scorers
+from facenb.scorers.conditions import ConditionRange, Landmarks, joint
 
 
 @pytest.fixture(scope="module")

@@ -92,21 +92,22 @@ def test_conda_users_get_the_same_versions(
 @pytest.mark.parametrize(
     ("folders", "lists"),
     [
-        (["facenb", "notebooks", "scripts"], ["run", "bench"]),
-        (["tests", "tools"], ["run", "test"]),
+        (["facenb", "notebooks", "scripts", "benchmarks"], ["run", "bench"]),
+        (["tests"], ["run", "test"]),
     ],
 )
 def test_everything_that_is_imported_is_declared(
     repository: Path, project: dict[str, list[Requirement]], folders: list[str], lists: list[str]
 ) -> None:
     declared = {canonicalize_name(r.name) for name in lists for r in project[name]} | {"facenb"}
-    declared.add("triton")  # optional: imported where it is installed, by facenb/kernels alone
+    declared |= {"scripts", "benchmarks"}
+    declared.add("triton")  # optional: imported where it is installed, by penalties/kernels alone
     owners = packages_distributions()
     undeclared = {}
     for path in (path for folder in folders for path in (repository / folder).rglob("*.py")):
         tree = ast.parse(path.read_text())
         # what a tool imports inside a function is of an environment that it makes for itself
-        for node in tree.body if path.parent.name == "tools" else ast.walk(tree):
+        for node in tree.body if path.parent.name == "references" else ast.walk(tree):
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.level == 0:

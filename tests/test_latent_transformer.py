@@ -20,16 +20,16 @@ from facenb.methods.latent_transformer import (
     load_transformers,
     scaling_factors,
 )
-from facenb.metrics.attribute_correlation import celeba_correlation, label_correlation
-from facenb.sampling import ScoredSamples, score
-from facenb.scorers import ATTRIBUTES
-from facenb.train_transformers import (
+from facenb.methods.latent_transformer.fitting import (
     fit_classifier,
     fit_side_by_side,
     fit_to_scores,
     fit_transformers,
     two_sided,
 )
+from facenb.metrics.attribute_correlation import celeba_correlation, label_correlation
+from facenb.sampling import ScoredSamples, score
+from facenb.scorers import ATTRIBUTES
 from facenb.widgets.explorer.engine import Engine
 from facenb.widgets.explorer.state import EditState
 

@@ -43,7 +43,7 @@ def photograph():
 @pytest.fixture(scope="module")
 def inputs(repository, photograph):
     """By model, what the reference was computed from, as images (2, 3, S, S) in [−1, 1]."""
-    path = repository / "tools" / "make_litert_reference.py"
+    path = repository / "scripts" / "references" / "make_litert_reference.py"
     spec = importlib.util.spec_from_file_location("make_litert_reference", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from facenb import load_generator, load_scorers
-from facenb.editors import Editor, hold, observe, strip
+from facenb.editors import Editor, hold, strip
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
 from facenb.latents import Latents
 from facenb.methods.sgf import (
@@ -32,7 +32,7 @@ from facenb.methods.sgf import (
     train_mapping,
 )
 from facenb.methods.sgf import training as sgf_training
-from facenb.sampling import sample_scored
+from facenb.sampling import observe, sample_scored
 from facenb.storage.checkpoints import CheckpointError
 from facenb.widgets.explorer.engine import Engine
 from facenb.widgets.explorer.state import EditState

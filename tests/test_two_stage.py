@@ -23,8 +23,8 @@ from facenb.methods.two_stage import (
     held_out_penalty,
     load_config,
 )
+from facenb.methods.two_stage.trained import learned
 from facenb.storage.checkpoints import CheckpointError
-from facenb.train_directions import learned
 
 D = 6
 

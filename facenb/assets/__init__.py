@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 import tarfile
 import warnings
 import zipfile
@@ -26,23 +25,11 @@ from facenb.assets.pins import PACKAGES, Member, Package
 from facenb.assets.progress import bar
 from facenb.assets.sources import obtain, what_to_do
 from facenb.errors import AssetError, unknown
+from facenb.storage.cache import cache_dir
 from facenb.storage.files import atomic_write, sha256_file
 
 # (path, size, mtime in ns) of the files that this process has hashed and found right
 _verified: set[tuple[str, int, int]] = set()
-
-
-def cache_dir() -> Path:
-    """The folder for all that facenb keeps between runs: $FACENB_CACHE, or the user's cache."""
-    if given := os.environ.get("FACENB_CACHE"):
-        return Path(given).expanduser().absolute()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "facenb"
 
 
 def asset_path(name: str) -> Path:

@@ -11,12 +11,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from facenb.assets import cache_dir, is_intact, package_folder
+from facenb.assets import is_intact, package_folder
 from facenb.assets.converted import converted_path, load_net
 from facenb.assets.converters import CONVERSIONS
 from facenb.assets.pins import PACKAGES, Package
 from facenb.assets.together import fetch_all
 from facenb.errors import AssetError, unknown
+from facenb.storage.cache import cache_dir
 from facenb.storage.files import sha256_file
 
 

@@ -33,10 +33,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facenb.assets import asset_path, asset_sha256, cache_dir
+from facenb.assets import asset_path, asset_sha256
 from facenb.assets.converters import CONVERSIONS, Conversion
 from facenb.errors import unknown
 from facenb.storage import cache
+from facenb.storage.cache import cache_dir
 
 _GRAPH = "graph.json"  # the graph's text, kept among the tensors so that their sha256 covers it
 

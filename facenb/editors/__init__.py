@@ -1,7 +1,7 @@
 """Editors: (latents, strength) → latents, however they were made.
 
-`base` has the interface and the linear ones, `conditions` what an edit is measured by, `directions`
-named editors with provenance, `direction_files` and `vector_files` other people's.
+`base` has the interface and the linear ones, `directions` named editors with provenance,
+`direction_files` and `vector_files` read other people's.
 """
 
 from facenb.editors.base import (
@@ -18,7 +18,6 @@ from facenb.editors.base import (
     strip,
     unit,
 )
-from facenb.editors.conditions import ConditionRange, Landmarks, joint, observe
 from facenb.editors.direction_files import (
     LayerwiseEditor,
     layer_count,
@@ -28,11 +27,9 @@ from facenb.editors.direction_files import (
 from facenb.editors.directions import Directions, load_directions
 
 __all__ = [
-    "ConditionRange",
     "Directions",
     "Editor",
     "HeldEditor",
-    "Landmarks",
     "LayerEditor",
     "LayerwiseEditor",
     "LinearEditor",
@@ -41,10 +38,8 @@ __all__ = [
     "compose",
     "condition",
     "hold",
-    "joint",
     "layer_count",
     "load_directions",
-    "observe",
     "per_code",
     "read_directions",
     "read_editors",

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from facenb.assets import cache_dir, is_intact
+from facenb.assets import is_intact
 from facenb.assets.pins import Member
 from facenb.assets.sources import download
 from facenb.errors import AssetError
 from facenb.generators.pretrained import WeightsError, look
+from facenb.storage.cache import cache_dir
 from facenb.storage.files import atomic_write, sha256_file
 
 

@@ -10,12 +10,16 @@ scores knows only what a direction does to faces in general, and cannot be convi
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from facenb.errors import check_finite
-from facenb.methods.sgf import ORDER, Order, SurrogateGradientField
+
+if TYPE_CHECKING:
+    from facenb.methods.sgf import Order, SurrogateGradientField
 
 
 class LinearJudge(BaseEstimator):
@@ -50,7 +54,7 @@ class LinearJudge(BaseEstimator):
         return 1 - (told - self.hears(values - self.centre_)).square().sum(0) / told.square().sum(0)
 
     def asked_one_by_one(
-        self, field: SurrogateGradientField, values: Tensor, scores: Tensor, order: Order = ORDER
+        self, field: SurrogateGradientField, values: Tensor, scores: Tensor, order: Order = 1
     ) -> Tensor:
         """Each score asked to move by 1 sd at each of N codes: what is heard, (C asked, N, C)."""
         n, count = values.shape[0], len(field.scale_)
@@ -59,7 +63,7 @@ class LinearJudge(BaseEstimator):
         return self.hears(moves).unflatten(0, (count, n))
 
     def verdict(
-        self, field: SurrogateGradientField, values: Tensor, scores: Tensor, order: Order = ORDER
+        self, field: SurrogateGradientField, values: Tensor, scores: Tensor, order: Order = 1
     ) -> dict[str, float]:
         """The worth of a field at N codes with these scores.
 

@@ -135,7 +135,7 @@ class Grammar(BaseEstimator):
 
 
 class Captions(nn.Module):
-    """Pictures → scores → sentences → vectors (N, 384): a condition (`facenb.editors.conditions`).
+    """Pictures → scores → sentences → vectors (N, 384): a condition (`facenb.scorers.conditions`).
 
     Not differentiable: the sentence is made of words. SGF needs no gradient of it (appendix A).
 

@@ -67,7 +67,7 @@ NETS: dict[str, dict[str, Net]] = {
     "ffhq": {
         "pixels": _PIXELS,
         "face_mesh": Net(FaceMeshScores, converted=("face-mesh", "face-blendshapes")),
-        "face_landmark_68": _LANDMARKS,  # of no score, but a condition (facenb.editors.conditions)
+        "face_landmark_68": _LANDMARKS,  # of no score, but a condition (facenb.scorers.conditions)
         "faceres": _probed(Faceres, "ffhq", "faceres", **_FACERES),
         "efficientnet": _probed(ObjectProbes, "ffhq", "efficientnet", **_EFFICIENTNET),
     },

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +20,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from facenb.assets import cache_dir
 from facenb.storage.files import atomic_write
+
+
+def cache_dir() -> Path:
+    """The folder for all that facenb keeps between runs: $FACENB_CACHE, or the user's cache."""
+    if given := os.environ.get("FACENB_CACHE"):
+        return Path(given).expanduser().absolute()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "facenb"
 
 
 def key(inputs: Mapping[str, object]) -> str:

@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from facenb.editors import observe
 from facenb.errors import FacenbError
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.methods.sgf import MAX_STEPS, Manipulation, SurrogateGradientField
+from facenb.sampling import observe
 from facenb.scorers.captions import Captions
 from facenb.widgets.explorer import pictures
 from facenb.widgets.live import classed, page, show

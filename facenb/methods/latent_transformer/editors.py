@@ -136,7 +136,7 @@ class LatentTransformers:
 def load_transformers(generator: str = "digiface-dcgan-64") -> LatentTransformers:
     """The transformers that ship with the package, one for each semantic score.
 
-    `python -m facenb.train_transformers` made them in the laptop profile (`provenance` says how).
+    `python -m scripts.train_transformers` made them in the laptop profile (`provenance` says how).
     UnknownNameError lists the files there are.
     """
     return LatentTransformers.load(data_path(f"transformers_{generator}.safetensors"))

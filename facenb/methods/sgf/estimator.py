@@ -21,12 +21,12 @@ from pathlib import Path
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from facenb.editors import ConditionRange
 from facenb.errors import check_finite, unknown
 from facenb.methods.sgf.field import Order, spectral_radius, surrogate_field
 from facenb.methods.sgf.search import Manipulation, walk
 from facenb.methods.sgf.training import MappingConfig, run_identity, train_mapping
 from facenb.parallel import side_by_side
+from facenb.scorers.conditions import ConditionRange
 from facenb.storage.cache import folder
 
 Observe = Callable[[Tensor], Tensor]

@@ -1,27 +1,22 @@
-"""Latent classifier and latent transformers, kept on disk: `python -m facenb.train_transformers`.
+"""Latent classifier and latent transformers, kept on disk: a second fit to the same takes seconds.
 
-Notebook 06 trains with the functions here, so that a second run takes seconds. The command trains
-the ten transformers of a profile and writes the file that ships with the package
-(`transformer_editors.load_transformers`).
+`python -m scripts.train_transformers` writes the file that ships (`load_transformers`).
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from facenb.data import data_path
-from facenb.generators import EMBEDDED, load_generator
-from facenb.methods.latent_transformer import LatentClassifier, LatentTransformer, label_thresholds
+from facenb.methods.latent_transformer.latent_classifier import LatentClassifier, label_thresholds
+from facenb.methods.latent_transformer.transformer import LatentTransformer
 from facenb.metrics.attribute_correlation import label_correlation
 from facenb.parallel import side_by_side
-from facenb.presets import load_profile
-from facenb.sampling import ScoredSamples, sample_scored
-from facenb.scorers import Attribute, load_scorers
+from facenb.sampling import ScoredSamples
+from facenb.scorers import Attribute
 from facenb.storage.cache import cached, folder
 
 CODES = 10_000  # that the transformers are trained on, as in the paper
@@ -127,30 +122,9 @@ def fit_to_scores(
     return fit_transformers(values[:CODES], classifier, gamma, rate=RATE, seed=seed)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m facenb.train_transformers")
-    parser.add_argument("--profile", default="laptop")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    generator = load_generator(EMBEDDED)
-    scorers = load_scorers(framing=generator.framing)
-    samples = sample_scored(generator, scorers, load_profile(options.profile).samples, options.seed)
-    transformers = fit_to_scores(samples, scorers.attributes, options.seed).transformers(
-        generator=generator.name, profile=options.profile, samples=len(samples), gamma="labels"
-    )
-    path = data_path("__init__.py").parent / f"transformers_{generator.name}.safetensors"
-    transformers.save(path)
-    print(f"{path.name}: {', '.join(transformers.names)}")
-
-
 def _digest(*tensors: Tensor) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-if __name__ == "__main__":
-    main()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,9 +26,6 @@ from torch import Tensor, nn
 
 from facenb.assets import asset_sha256
 from facenb.errors import check_finite, check_images
-from facenb.generators import Generator
-from facenb.latents import Latents
-from facenb.sampling import score
 from facenb.scorers.framing import crops
 from facenb.scorers.nets.human import check_square
 from facenb.scorers.registry import NETS
@@ -104,21 +101,6 @@ class Joint(nn.Module):
 def joint(*conditions: Condition) -> Joint:
     """One condition of all the entries of several, in order; ValueError when a name comes twice."""
     return Joint(conditions)
-
-
-def observe(
-    generator: Generator, condition: Condition, space: str = "z"
-) -> Callable[[Tensor], Tensor]:
-    """A function that says which condition codes (N, d) have now: (N, C), on the codes' device.
-
-    It draws and judges the pictures in batches, without gradients: what the paper's algorithm asks
-    at every step (§3.4).
-    """
-
-    def conditions_of(values: Tensor) -> Tensor:
-        return score(generator, condition, Latents(values.detach(), space)).to(values)
-
-    return conditions_of
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,37 @@
+"""Train the latent transformers of a profile and write the file that ships with the package.
+
+    python -m scripts.train_transformers [--profile laptop] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from facenb.data import data_path
+from facenb.generators import EMBEDDED, load_generator
+from facenb.methods.latent_transformer.fitting import fit_to_scores
+from facenb.presets import load_profile
+from facenb.sampling import sample_scored
+from facenb.scorers import load_scorers
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.train_transformers")
+    parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    generator = load_generator(EMBEDDED)
+    scorers = load_scorers(framing=generator.framing)
+    samples = sample_scored(generator, scorers, load_profile(options.profile).samples, options.seed)
+    transformers = fit_to_scores(samples, scorers.attributes, options.seed).transformers(
+        generator=generator.name, profile=options.profile, samples=len(samples), gamma="labels"
+    )
+    path = data_path("__init__.py").parent / f"transformers_{generator.name}.safetensors"
+    transformers.save(path)
+    print(f"{path.name}: {', '.join(transformers.names)}")
+
+
+if __name__ == "__main__":
+    main()
