@@ -26,6 +26,7 @@ from facenb.data import data_path
 from facenb.generators import load_generator
 from facenb.generators.style_based import StyleBased
 from facenb.metrics.preservation import false_acceptance_threshold
+from facenb.metrics.statistics import percentile_interval, resample_counts
 from facenb.sampling import score
 from facenb.scorers.identity import IdentityScorer
 from facenb.scorers.nets.human import FaceEmbedding
@@ -95,17 +96,15 @@ def bootstrap_threshold(
     kept = min(int(10 * rate * len(first)) + 100, len(first))
     cosine, order = (vectors @ vectors.T)[first, second].topk(kept)
     first, second = first[order], second[order]
-    random = torch.Generator().manual_seed(seed)
     found = torch.empty(resamples, dtype=torch.float64)
-    for i in range(resamples):
-        times = torch.bincount(torch.randint(n, (n,), generator=random), minlength=n)
+    for i, times in enumerate(resample_counts(n, resamples, seed)):
         above = (times[first] * times[second]).cumsum(0)
         allowed = rate * float(n**2 - times.square().sum()) / 2
         # the first pair with which more than the allowed number would lie above
         place = int((above <= allowed + 1e-9).sum())
         found[i] = cosine[min(place, kept - 1)]
-    low, high = found.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return low, high
+    low, high = percentile_interval(found)
+    return float(low), float(high)
 
 
 def measure(vectors: Tensor) -> dict[str, float]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from facenb.editors import Directions
 from facenb.errors import check_finite
+from facenb.metrics.statistics import resample_counts
 
 _CONSTANT = 1e-6  # a score that varies by less than this share of its size does not vary
 
@@ -223,10 +224,7 @@ def _moments(scores: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _stability(paths: Tensor, mean: Tensor, draws: int, seed: int) -> tuple[Tensor, Tensor]:
     """Best attribute of each direction (K,), and the share of resamples that agree with it."""
-    random = torch.Generator().manual_seed(seed)
-    rows = torch.randint(len(paths), (draws, len(paths)), generator=random)
-    counts = torch.zeros(draws, len(paths), dtype=torch.float64)
-    counts.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))
+    counts = resample_counts(len(paths), draws, seed)
     resampled = (counts @ paths.flatten(1).cpu() / len(paths)).unflatten(1, mean.shape)
     best = mean.abs().argmax(dim=1).cpu()
     same = resampled.abs().argmax(dim=2) == best

@@ -26,6 +26,7 @@ from torch import Tensor
 from facenb.editors import Editor
 from facenb.errors import check_finite
 from facenb.latents import Latents
+from facenb.metrics.statistics import percentile_interval, resample_counts
 
 Changed = Callable[[Tensor, Tensor], Tensor]
 """before (N, 1, A) and after (N, S, A) → booleans (N, S, A): which attributes have changed."""
@@ -198,12 +199,7 @@ def resampled(found: Tensor, draws: int = 1000, seed: int = 0) -> tuple[Tensor, 
         accuracy and disentanglement, (draws, …, S) each.
     """
     check_finite(found, "resampled")
-    random = torch.Generator().manual_seed(seed)
-    rows = torch.randint(len(found), (draws, len(found)), generator=random)
-    # a curve needs sums alone: how often each sample was drawn says as much as the draws
-    times = torch.zeros(draws, len(found), dtype=found.dtype)
-    times.scatter_add_(1, rows, torch.ones_like(rows, dtype=found.dtype))
-    return tuple(_points(found, times))
+    return tuple(_points(found, resample_counts(len(found), draws, seed).to(found)))
 
 
 def manipulation_curve(
@@ -255,9 +251,8 @@ def _scores(accuracy: Tensor, disentanglement: Tensor) -> Tensor:
 
 
 def _interval(estimate: float, spread: Tensor) -> tuple[float, float, float]:
-    tails = torch.tensor([0.025, 0.975], dtype=torch.float64)
-    low, high = spread.quantile(tails).tolist()
-    return estimate, low, high
+    low, high = percentile_interval(spread)
+    return estimate, float(low), float(high)
 
 
 def _check(before: Tensor, after: Tensor, target: int) -> None:

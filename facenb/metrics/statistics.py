@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from facenb.errors import check_finite
@@ -38,11 +39,36 @@ def area_under_curve(scores: Tensor, positive: Tensor) -> float:
             f"area_under_curve: expected both classes, given {n_positive} positive and "
             f"{n_negative} negative."
         )
-    _, inverse, counts = scores.unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    rank = (last - (counts - 1) / 2)[inverse]  # mean rank of each tie
-    wins = rank[positive].sum() - n_positive * (n_positive + 1) / 2
-    return float(wins / (n_positive * n_negative))
+    return float(roc_auc_score(positive.cpu().numpy(), scores.detach().cpu().numpy()))
+
+
+def resample(n: int, draws: int = 1000, seed: int = 0) -> Tensor:
+    """Rows (draws, n) of n samples, with replacement: the resamples of every bootstrap here.
+
+    The same seed draws the same rows. Two methods on the same samples are so compared in pairs:
+    what makes a sample hard for both cancels in their difference.
+    """
+    return torch.randint(n, (draws, n), generator=torch.Generator().manual_seed(seed))
+
+
+def resample_counts(n: int, draws: int = 1000, seed: int = 0) -> Tensor:
+    """How often each sample is in each of the resamples of `resample`: (draws, n), float64.
+
+    All that a statistic made of sums needs: counts @ values.
+    """
+    rows = resample(n, draws, seed)
+    counts = torch.zeros(draws, n, dtype=torch.float64)
+    return counts.scatter_add_(1, rows, torch.ones_like(rows, dtype=torch.float64))
+
+
+def percentile_interval(resampled: Tensor, level: float = 0.95) -> tuple[Tensor, Tensor]:
+    """Low and high end (…) of the interval at `level` from a statistic's resamples (draws, …).
+
+    Resamples in which the statistic has no value (NaN) are left out.
+    """
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = resampled.double().nanquantile(tails, dim=0)
+    return low, high
 
 
 def bootstrap(
@@ -58,12 +84,8 @@ def bootstrap(
         estimate, low end, high end of the interval at `level`, each of the statistic's shape.
     """
     check_finite(values, "bootstrap")
-    random = torch.Generator().manual_seed(seed)
-    rows = torch.randint(len(values), (draws, len(values)), generator=random)
-    spread = torch.stack([statistic(values[row]) for row in rows]).double()
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = spread.quantile(tails, dim=0)
-    return statistic(values), low, high
+    resampled = [statistic(values[rows]) for rows in resample(len(values), draws, seed)]
+    return statistic(values), *percentile_interval(torch.stack(resampled), level)
 
 
 def _standard(columns: Tensor) -> Tensor:

@@ -20,12 +20,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from os import PathLike
 from pathlib import Path
-from statistics import NormalDist
 
 import ipywidgets as widgets
 import pandas as pd
 import torch
 from PIL import Image
+from scipy.stats import binomtest
 from torch import Tensor
 
 from facenb.errors import FacenbError, check_images
@@ -193,14 +193,11 @@ def summarise(choices: Sequence[str], methods: Sequence[str], level: float = 0.9
 
     Columns: chosen, share, low, high. Without an answer the share is NaN and the interval 0 to 1.
     """
-    z, n = NormalDist().inv_cdf((1 + level) / 2), len(choices)
-    rows = {}
-    for method in methods:
-        k = list(choices).count(method)
-        middle = (k + z * z / 2) / (n + z * z)
-        half = z / (n + z * z) * (k * (n - k) / max(n, 1) + z * z / 4) ** 0.5
-        share = k / n if n else float("nan")
-        rows[method] = (k, share, max(middle - half, 0.0), min(middle + half, 1.0))
+    rows = {method: (0, float("nan"), 0.0, 1.0) for method in methods}
+    for method in methods if choices else ():
+        found = binomtest(list(choices).count(method), len(choices))
+        interval = found.proportion_ci(level, method="wilson")
+        rows[method] = (found.k, found.statistic, interval.low, interval.high)
     table = pd.DataFrame.from_dict(rows, "index", columns=["chosen", "share", "low", "high"])
     return table.rename_axis("method")
 
