@@ -59,7 +59,7 @@ def test_resamples_are_the_same_for_the_same_seed_and_counted_as_drawn():
 
 def test_percentiles_leave_out_resamples_without_a_value():
     steps = torch.arange(101.0)[:, None].repeat(1, 2)
-    low, high = percentile_interval(steps, 0.9)
-    assert low.tolist() == [5, 5] and high.tolist() == [95, 95]
+    expected = torch.tensor([[5.0, 5], [95, 95]], dtype=torch.float64)
+    assert torch.allclose(torch.stack(percentile_interval(steps, 0.9)), expected)
     holes = torch.cat([steps, torch.full((50, 2), float("nan"))])
-    assert [end.tolist() for end in percentile_interval(holes, 0.9)] == [[5, 5], [95, 95]]
+    assert torch.allclose(torch.stack(percentile_interval(holes, 0.9)), expected)
