@@ -1,8 +1,8 @@
 """Speed and memory, measured side by side in one run: `python -m benchmarks` (`make bench`).
 
 Ratios compare two ways of doing the same thing, alternating, so that a busy machine slows both.
-The table goes to figures/bench/bench.csv. The last row samples 20,000 scored images in a process of
-its own, which takes some minutes.
+The table goes to figures/bench/bench.csv. The last rows score many samples in processes of their
+own, which takes some minutes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from benchmarks.transformer import bench_latent_transformer
 from facenb import load_directions, load_generator, load_scorers
 from facenb.editors import strip
 from facenb.figures import FigureFolder
+from facenb.generators import DEFAULT, EMBEDDED
 from facenb.metrics.mds import moved, outcomes, resampled, running_trapezoid
 from facenb.sampling import sample_scored, score
 
-SAMPLED = 20_000
+SAMPLED = {DEFAULT: 1_000, EMBEDDED: 20_000}
 SWEPT = 500  # faces of a curve
 # multiplications and additions to a picture: 16·Cin·Cout weights at every input pixel
 _DCGAN_FLOP = 32 * (100 * 512 + 16 * 512 * 256 + 64 * 256 * 128 + 256 * 128 * 64 + 1024 * 64 * 3)
@@ -100,36 +101,44 @@ def bench_sweep() -> dict[str, str]:
 
 
 def bench_explorer() -> dict[str, str]:
-    """A slider's new position to the new picture, in the kernel: 95th percentiles."""
-    editors = load_directions("interfacegan", "digiface-dcgan-64").editors()
-    scorers = load_scorers(framing="digiface")
-    found = explorer_bench.measure(load_generator("digiface-dcgan-64"), editors, scorers)
-    return {f"slider to {what}": f"{ms:.0f} ms (p95)" for what, ms in found.items()}
+    """A slider's new position to the new image, in the kernel: 95th percentiles."""
+    rows = {}
+    for name in (DEFAULT, EMBEDDED):
+        generator = load_generator(name)
+        editors = load_directions("interfacegan", name).editors()
+        scorers = load_scorers(framing=generator.framing)
+        for what, ms in explorer_bench.measure(generator, editors, scorers).items():
+            rows[f"slider to {what}, {name}"] = f"{ms:.0f} ms (p95)"
+    return rows
 
 
 def bench_sampling() -> dict[str, str]:
     """Peak memory and speed of scoring many samples, in a process and a cache of its own."""
-    with tempfile.TemporaryDirectory() as steps:
-        program = (
-            "import benchmarks.__main__ as bench, facenb.storage.cache, pathlib;"
-            f"facenb.storage.cache.cache_dir = lambda: pathlib.Path({steps!r});"
-            "bench.sample_and_report()"
+    rows = {}
+    for name, count in SAMPLED.items():
+        with tempfile.TemporaryDirectory() as steps:
+            program = (
+                "import benchmarks.__main__ as bench, facenb.storage.cache, pathlib;"
+                f"facenb.storage.cache.cache_dir = lambda: pathlib.Path({steps!r});"
+                f"bench.sample_and_report({name!r}, {count})"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
+            )
+        gigabytes, spent = (float(value) for value in done.stdout.split())
+        rows[f"{count:,} scored samples of {name}"] = (
+            f"{spent:.0f} s, {count / spent:.1f} img/s, peak memory {gigabytes:.2f} GiB"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
-        )
-    gigabytes, spent = (float(value) for value in done.stdout.split())
-    return {
-        f"{SAMPLED:,} scored samples, peak memory": f"{gigabytes:.2f} GiB",
-        f"{SAMPLED:,} scored samples, time": f"{spent:.0f} s ({spent / SAMPLED * 1e3:.1f} ms each)",
-    }
+    return rows
 
 
-def sample_and_report() -> None:
+def sample_and_report(name: str, count: int) -> None:
     """Sample, then print this process's peak memory in GiB and the seconds it took."""
+    generator = load_generator(name)
+    scorers = load_scorers(framing=generator.framing)
+    score(generator, scorers, generator.sample(2))  # loads what is loaded once
     start = time.perf_counter()
-    generator, scorers = load_generator("digiface-dcgan-64"), load_scorers(framing="digiface")
-    sample_scored(generator, scorers, SAMPLED, seed=1)
+    sample_scored(generator, scorers, count, seed=1)
     print(peak_mebibytes() / 1024, time.perf_counter() - start)
 
 

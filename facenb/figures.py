@@ -163,21 +163,16 @@ def strip_images(
 ) -> Tensor:
     """(N, S, 3, size, size): every code edited to every strength; 512 pixels at most by default."""
     codes = strip(editor, latents, strengths)
-    images = synthesize_each(generator, codes, size or figure_size(generator))
+    images = synthesize_each(generator, codes, size or generator.exact_size)
     return images.unflatten(0, (len(latents), len(strengths)))
 
 
 @torch.inference_mode()
 def synthesize_each(generator: Generator, latents: Latents, size: int | None = None) -> Tensor:
     """Images (N, 3, size, size), a few at a time, so that memory does not grow with N."""
-    size = size or figure_size(generator)
+    size = size or generator.exact_size
     parts = [latents[i : i + 4] for i in range(0, len(latents), 4)]
     return torch.cat([generator.synthesize(part, size) for part in parts])
-
-
-def figure_size(generator: Generator) -> int:
-    """The size that figures are made from: the first of 512 or more, or the largest there is."""
-    return next((size for size in generator.sizes if size >= 512), generator.resolution)
 
 
 def heatmap(

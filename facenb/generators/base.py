@@ -67,6 +67,14 @@ class Generator(nn.Module):
         """The side in pixels of the images that are scored where no other size is given."""
         return self.resolution
 
+    @property
+    def exact_size(self) -> int:
+        """The first of `sizes` from 512 on, or `resolution`: figures and identities need no more.
+
+        Smaller images of a large generator may be approximations.
+        """
+        return next((size for size in self.sizes if size >= 512), self.resolution)
+
     def synthesize(self, latents: Latents, size: int | None = None) -> Tensor:
         """Images (N, 3, size, size) in [−1, 1].
 

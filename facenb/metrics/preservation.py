@@ -147,7 +147,10 @@ def same_person(before: Tensor, after: Tensor, threshold: float) -> Tensor:
 
 
 def embed(generator: Generator, identity: IdentityScorer, latents: Latents) -> Tensor:
-    """Identity vectors (N, d) of the pictures of `latents`, on the CPU; from disk when known."""
+    """Identity vectors (N, d) of the images of `latents`, on the CPU; from disk when known.
+
+    The images are of `generator.exact_size`: learned small images change the person.
+    """
     latents = latents.to("cpu")
     inputs = {
         "version": _VERSION,
@@ -156,9 +159,12 @@ def embed(generator: Generator, identity: IdentityScorer, latents: Latents) -> T
         "space": latents.space,
         "codes": sha256_tensor(latents.values),
         "device": generator.device.type,
+        "size": generator.exact_size,
     }
     return cache.cached(
-        "identity", inputs, lambda: {"vectors": score(generator, identity, latents)}
+        "identity",
+        inputs,
+        lambda: {"vectors": score(generator, identity, latents, size=generator.exact_size)},
     )["vectors"]
 
 
