@@ -21,7 +21,6 @@ from benchmarks import explorer as explorer_bench
 from benchmarks import peak_mebibytes, plain_dcgan, seconds
 from benchmarks.discovery import bench_discovery
 from benchmarks.mobilestylegan import bench_mobilestylegan
-from benchmarks.pca import bench_streaming_pca
 from benchmarks.penalties import bench_hessian_penalty
 from benchmarks.sgf import bench_sgf
 from benchmarks.stylegan2 import bench_stylegan2
@@ -161,7 +160,6 @@ BENCHES = (
     bench_sweep,
     bench_explorer,
     bench_hessian_penalty,
-    bench_streaming_pca,
     bench_discovery,
     bench_latent_transformer,
     bench_sgf,

@@ -73,7 +73,7 @@ remark = Remarks(G, written_for="digiface-dcgan-64")
 #
 # | | text | public code | here |
 # |---|---|---|---|
-# | GANSpace, PCA | incremental | scikit-learn's `IncrementalPCA`, which drops small components on the way | exact, in one pass: merged covariances; faster as well (`make bench`) |
+# | GANSpace, PCA | incremental | scikit-learn's `IncrementalPCA`, which drops small components on the way | its `PCA`, which is exact; beyond 4 GiB of samples `IncrementalPCA`, which keeps as many components as a batch has samples |
 # | GANSpace, regression | least squares | on separate samples, no intercept | on the same pass, centred |
 # | SeFa, eigenvectors | by largest eigenvalue | `np.linalg.eig`, whose order is arbitrary | `eigh`, sorted |
 # | SeFa, weights | $A$ | columns normalised first | as in the text; `normalise=True` for the code's |

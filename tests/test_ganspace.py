@@ -1,4 +1,4 @@
-"""Streaming PCA against numpy and scikit-learn; GANSpace on worlds whose answer is known."""
+"""Principal components against numpy; GANSpace on worlds whose answer is known."""
 
 import weakref
 
@@ -14,11 +14,11 @@ from facenb.editors import Directions
 from facenb.errors import SpaceError, UnknownNameError
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.methods import streaming_pca
+from facenb.methods import principal_components as pca
 from facenb.methods.ganspace import GANSpace, activations_of
 from facenb.methods.ganspace_editors import component_editors
+from facenb.methods.principal_components import principal_components
 from facenb.methods.sefa import SeFa
-from facenb.methods.streaming_pca import StreamingPCA
 from facenb.sampling import ScoredSamples
 
 
@@ -31,12 +31,8 @@ def data(n=500, d=12, seed=0):
     return normal(n, d, seed=seed) * 0.8 ** torch.arange(d) @ normal(d, d, seed=9) + 100
 
 
-def stream(rows, sizes, n=None, targets=None):
-    pca = StreamingPCA(n)
-    parts = None if targets is None else targets.split(sizes)
-    for i, part in enumerate(rows.split(sizes)):
-        pca.update(part, None if parts is None else parts[i])
-    return pca
+def analysed(rows, k, sizes=None):
+    return principal_components(lambda: rows.split(sizes or len(rows)), len(rows), k)
 
 
 def by_svd(rows, k):
@@ -49,84 +45,91 @@ def by_svd(rows, k):
     )
 
 
-def angle(left, right):
-    """Largest principal angle between the row spaces of two orthonormal sets, in radians."""
-    outside = left - left @ right.T @ right
-    return float(torch.linalg.matrix_norm(outside, 2).clamp(max=1).asin())
-
-
-@pytest.mark.parametrize("n", [None, 500], ids=["covariance", "told n"])
-@pytest.mark.parametrize("sizes", [[500], [1, 2, 7, 290, 200], [100] * 5], ids=str)
-def test_it_equals_numpys_svd_in_any_batches(sizes, n):
-    rows = data()
-    found = stream(rows, sizes, n).solve(7)
-    components, variance = by_svd(rows, 7)
+def check(found, rows, k, tolerance=1e-10):
+    """`found` is what numpy's SVD of all rows gives."""
+    components, variance = by_svd(rows, k)
     assert (found.mean - rows.mean(dim=0)).abs().max() < 1e-10
-    assert (found.components - components).abs().max() < 1e-10
+    assert (found.components - components).abs().max() < tolerance
     assert (found.variance / variance - 1).abs().max() < 1e-10
-    assert found.total == pytest.approx(float(rows.var(dim=0).sum()), rel=1e-12)
+    assert (found.ratio * rows.var(dim=0).sum() / variance - 1).abs().max() < 1e-10
+    coordinates = (rows - rows.mean(dim=0)) @ components.T
+    assert (found.coordinates - coordinates).abs().max() < tolerance * coordinates.abs().max()
+
+
+@pytest.mark.parametrize("sizes", [[500], [1, 2, 7, 290, 200], [100] * 5], ids=str)
+def test_it_equals_numpys_svd_in_any_batches(sizes):
+    rows = data()
+    found = analysed(rows, 7, sizes)
+    check(found, rows, 7)
     assert torch.allclose(found.components @ found.components.T, torch.eye(7).double(), atol=1e-12)
+    assert {t.dtype for t in vars(found).values()} == {torch.float64}
 
 
-def test_fewer_samples_than_dimensions_go_by_the_gram_matrix():
+def test_fewer_samples_than_dimensions():
     rows = data(n=30, d=80)
-    components, variance = by_svd(rows, 10)
-    for told in (30, None):
-        found = stream(rows, [11, 19], told).solve(10)
-        assert (found.components - components).abs().max() < 1e-10
-        assert (found.variance / variance - 1).abs().max() < 1e-10
+    check(analysed(rows, 10, [11, 19]), rows, 10)
 
 
 def test_the_order_of_the_rows_does_not_matter():
     rows = data()
     shuffled = rows[torch.randperm(500, generator=torch.Generator().manual_seed(3))]
-    first, second = (stream(r, [123, 77, 300]).solve(12) for r in (rows, shuffled))
+    first, second = (analysed(r, 12, [123, 77, 300]) for r in (rows, shuffled))
     assert (first.components - second.components).abs().max() < 1e-10
 
 
-def test_large_matrices_give_only_the_components_asked_for():
-    rows = data(n=1500, d=1100).float().double()
-    rows[:, :6] += 40 * normal(1500, 6, seed=4) * torch.arange(6, 0, -1)
-    components, variance = by_svd(rows, 5)
-    for told in (None, 1100):  # both ways beyond the size of dense decompositions
-        found = stream(rows, [1000, 500], told).solve(5)
-        assert (found.components - components).abs().max() < 1e-9
-        assert (found.variance / variance - 1).abs().max() < 1e-10
+@pytest.mark.parametrize("n", [1500, 1050], ids=["more samples", "more dimensions"])
+def test_large_matrices_give_only_the_components_asked_for(n, monkeypatch):
+    rows = data(n=n, d=1100).float().double()
+    rows[:, :6] += 40 * normal(n, 6, seed=4) * torch.arange(6, 0, -1)
+    monkeypatch.setattr("scipy.linalg.svd", lambda *_, **__: pytest.fail("a full decomposition"))
+    check(analysed(rows, 5, [1000, n - 1000]), rows, 5, 1e-9)
 
 
-def test_the_batches_are_not_kept():
-    pca, batch = StreamingPCA(n=10_000), data()
-    pca.update(batch)
-    gone = weakref.ref(batch)
-    del batch
-    assert gone() is None
-
-
-def test_the_subspace_of_scikit_learns_incremental_pca():
-    rows = data(n=4000, d=30)
-    rows[:, 5:] *= 1e-3
-    ours = stream(rows, 700).solve(5).components
-    theirs = torch.from_numpy(IncrementalPCA(5, batch_size=500).fit(rows.numpy()).components_)
-    assert angle(ours, theirs) < 1e-3
-
-
-def test_all_variances_together_are_the_total():
-    found = stream(data(), 100).solve(12)
-    assert float(found.variance.sum()) == pytest.approx(found.total, rel=1e-12)
+def test_all_ratios_together_are_one():
+    found = analysed(data(), 12, 100)
+    assert float(found.ratio.sum()) == pytest.approx(1, rel=1e-12)
     assert (found.variance.diff() <= 0).all()
 
 
-def test_regression_equals_least_squares_on_the_coordinates():
-    rows, targets = data(), normal(500, 4, seed=7) + 3
-    targets = targets + 0.1 * rows[:, :4]
-    pca = stream(rows, [150, 350], targets=targets)
-    found = pca.solve(6)
-    x = (rows - found.mean) @ found.components.T
-    design = torch.cat([x, torch.ones(500, 1).double()], dim=1)
-    expected = torch.linalg.lstsq(design, targets).solution[:6]
-    assert (pca.regress(found) - expected).abs().max() < 1e-10
-    mean, covariance = pca.target_moments()
-    assert torch.allclose(mean, targets.mean(dim=0)) and torch.allclose(covariance, targets.T.cov())
+def spread(n, rank, d=40):
+    """Rows of a given rank in d dimensions, with a mean far from zero."""
+    return data(n, rank) @ normal(rank, d, seed=11) + 30
+
+
+def test_beyond_memory_a_rank_within_the_batch_is_exact(monkeypatch):
+    rows = spread(400, rank=6)
+    monkeypatch.setattr(pca, "MAX_BYTES", 8 * 400 * 40 - 1)
+    check(analysed(rows, 4, [50] * 7 + [33, 17]), rows, 4, 1e-8)
+
+
+def test_beyond_memory_more_than_the_components_asked_for_is_kept(monkeypatch):
+    rows = normal(2000, 40, seed=1) @ normal(40, 40, seed=2) * 0.97 ** torch.arange(40)
+    monkeypatch.setattr(pca, "MAX_BYTES", 16 * 65 * 40)
+    components, variance = by_svd(rows, 3)
+    found = analysed(rows, 3, 32)
+    assert ((found.components * components).sum(dim=1) > 0.999).all()
+    assert (found.variance / variance - 1).abs().max() < 0.01
+    with_three = IncrementalPCA(3, batch_size=32).fit(rows.numpy()).components_
+    assert abs((with_three * components.numpy()).sum(axis=1)).min() < 0.99
+
+
+def test_beyond_memory_no_batch_is_kept_or_changed(monkeypatch):
+    rows = data(n=1000)
+    monkeypatch.setattr(pca, "MAX_BYTES", 16 * 101 * 12)
+    alive = []
+
+    def batches():
+        for batch in rows.clone().split(50):
+            batch = batch.clone()
+            assert sum(reference() is not None for reference in alive) <= 2  # the one before
+            alive.append(weakref.ref(batch))
+            yield batch
+
+    assert principal_components(batches, 1000, 3).coordinates.shape == (1000, 3)
+    assert len(alive) == 40
+    before = rows.clone()
+    analysed(rows, 3, 50)
+    assert torch.equal(rows, before)
 
 
 class Toy(Generator):
@@ -178,6 +181,22 @@ def test_an_affine_layer_gives_back_the_map_that_made_it():
     assert ((model.components_ @ step).diagonal() > 0).all()
 
 
+def test_directions_are_least_squares_on_the_coordinates():
+    rows, z = data(), normal(500, 4, seed=7) + 3
+    z = z + 0.1 * rows[:, :4]
+    model = GANSpace(6).fit(z, rows)
+    x = (rows - model.mean_) @ model.components_.T
+    design = torch.cat([x, torch.ones(500, 1).double()], dim=1)
+    expected = torch.linalg.lstsq(design, z).solution[:6]
+    assert (model.directions_ - expected / expected.norm(dim=1, keepdim=True)).abs().max() < 1e-10
+    along = (z @ model.directions_.T).std(dim=0)
+    assert torch.allclose(model.sigma_, along) and torch.allclose(model.latent_mean_, z.mean(dim=0))
+    for i in range(6):  # R² of the component on all latents
+        design = torch.cat([z, torch.ones(500, 1).double()], dim=1)
+        rest = x[:, i] - design @ torch.linalg.lstsq(design, x[:, i : i + 1]).solution[:, 0]
+        assert float(model.linear_share_[i]) == pytest.approx(1 - float(rest.var() / x[:, i].var()))
+
+
 def test_known_linear_map_from_tensors():
     z, maps = normal(400, 5), normal(20, 5, seed=2)
     model = GANSpace(5).fit(z, z @ maps.T + 7)
@@ -202,7 +221,7 @@ def test_the_samples_are_those_of_the_generator_whatever_the_batch():
     toy, layer = Toy(), "affine"
     codes = toy.sample(300, seed=4)
     whole = GANSpace(4).fit(codes.values, activations_of(toy, layer, codes))
-    for batch in (300, 64, 7):
+    for batch in (300, 64, 7, 1):
         model = GANSpace(4, layer, n=300, batch=batch, seed=4).fit(toy)
         assert (model.components_ - whole.components_).abs().max() < 1e-5
         assert (model.directions_ - whole.directions_).abs().max() < 1e-5
@@ -280,25 +299,29 @@ def test_bad_input_says_what_was_given_and_what_is_allowed():
         GANSpace(7, n=500).fit(Toy())
     with pytest.raises(ValueError, match="n ≥ 2 and batch ≥ 1, given 1 and 256"):
         GANSpace(1, n=1).fit(Toy())
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match=r"samples: .* given 12 NaN or infinite"):
         GANSpace(2).fit(data().index_fill(0, torch.tensor([3]), torch.nan))
     with pytest.raises(ValueError, match="as many activations as latents, given 5 and 4"):
         GANSpace(2).fit(data(n=4), data(n=5))
-    with pytest.raises(ValueError, match=r"\(B, 12\) and \(B, 0\), given \(500, 11\)"):
-        StreamingPCA().update(data()).update(data(d=11))
-    with pytest.raises(ValueError, match=r"expected 1 to 0 \(0 dimensions, 0 samples\), given 1"):
-        StreamingPCA().solve(1)
     with pytest.raises(ValueError, match=r"floating rows \(B, D\)"):
-        StreamingPCA().update(torch.zeros(3, 4, 5))
+        GANSpace(2).fit(torch.zeros(3, 4, 5))
+    with pytest.raises(ValueError, match=r"floating rows \(B, D\), given torch.int64"):
+        GANSpace(2).fit(torch.zeros(3, 4, dtype=torch.int64))
 
 
-def test_a_layer_beyond_memory_is_refused_before_any_work(monkeypatch):
-    monkeypatch.setattr(streaming_pca, "MAX_BYTES", 800)  # ten dimensions need 800 as a covariance
-    GANSpace(2, n=50).fit(Toy())
-    monkeypatch.setattr(streaming_pca, "MAX_BYTES", 799)
-    with pytest.raises(ValueError, match=r"10 dimensions need .* Take 9 samples or fewer"):
-        GANSpace(2, n=50).fit(Toy())
-    GANSpace(2, n=9).fit(Toy())
+def test_a_layer_beyond_memory_goes_by_batches_or_is_refused(monkeypatch):
+    whole = GANSpace(2, n=50, batch=8).fit(Toy())
+    monkeypatch.setattr(pca, "MAX_BYTES", 8 * 50 * 10 - 1)  # fifty samples of ten dimensions
+    parts = GANSpace(2, n=50, batch=8).fit(Toy())  # rank 6, which a batch holds
+    for name in ("mean_", "components_", "variance_", "variance_ratio_", "directions_", "sigma_"):
+        assert torch.allclose(getattr(parts, name), getattr(whole, name), rtol=1e-5, atol=1e-6)
+    assert torch.allclose(parts.linear_share_, whole.linear_share_, atol=1e-5)
+    with pytest.raises(ValueError, match=r"than samples in a batch, 4, given 5"):
+        GANSpace(5, n=50, batch=4).fit(Toy())
+    monkeypatch.setattr(pca, "MAX_BYTES", 16 * 17 * 10 - 1)  # a batch, 8 components, one more
+    with pytest.raises(ValueError, match=r"50 of 10 dimensions need .* Take batches of 7"):
+        GANSpace(2, n=50, batch=8).fit(Toy())
+    GANSpace(2, n=50, batch=7).fit(Toy())
 
 
 def test_a_score_gets_the_component_that_it_follows_and_its_sign(tmp_path, monkeypatch):

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
@@ -25,11 +27,7 @@ from facenb.editors import Directions, LinearEditor, Strength, unit
 from facenb.errors import unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.methods.streaming_pca import PrincipalComponents, StreamingPCA
-
-# Latents are drawn in multiples of this many rows: torch fills normals in blocks of 16 numbers, so
-# that batches drawn so join to what one draw of all of them gives.
-_ROWS = 16
+from facenb.methods.principal_components import PrincipalComponents, principal_components
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,9 @@ class GANSpace(BaseEstimator):
             None takes what the paper does: the first layer's where latents are in "z", and the
             latents themselves in "w". (The latents of "z" themselves: `fit(latents)`.)
         space: of the latents, "z" or "w".
-        n: samples. Up to D, a layer's number of dimensions, the cost is n²·D, beyond it n·D².
-        batch: samples to a forward pass, in multiples of 16; it changes nothing but memory.
+        n: samples. Where n·D numbers, D a layer's dimensions, take more than 4 GiB in float64, the
+            components are taken in batches and are approximate (principal_components.py).
+        batch: samples in a forward pass; where they fit it changes nothing but memory.
         seed: of the samples: the same as in `generator.sample(n, seed)`.
 
     Attributes:
@@ -102,12 +101,14 @@ class GANSpace(BaseEstimator):
         Raises:
             UnknownNameError: no such layer; the message lists the known ones.
             ValueError: too many components for the dimensions, the samples or the rank; NaN;
-                tensors that do not fit; a layer too large for `streaming_pca.MAX_BYTES`.
+                tensors that do not fit; a layer of which not even a batch fits into
+                `principal_components.MAX_BYTES`.
         """
         if isinstance(source, Generator):
-            self.layer_ = self._layer_of(source)
-            batches: Iterator[tuple[Tensor, Tensor | None]] = self._sampled(source)
-            pca, self._generator = StreamingPCA(self.n), source.name
+            self.layer_, self._generator = self._layer_of(source), source.name
+            latents = self._sampled(source)
+            rows, direct = partial(self._rows, source, latents), self.layer_ is None
+            z = latents.values
         else:
             self.layer_, self._generator = None, None
             if activations is not None and len(activations) != len(source):
@@ -115,20 +116,16 @@ class GANSpace(BaseEstimator):
                     f"GANSpace: expected as many activations as latents, given {len(activations)} "
                     f"and {len(source)}."
                 )
-            flat = None if activations is None else activations.flatten(1)
-            batches, pca = iter([(source, flat)]), StreamingPCA(len(source))
-        direct = True
-        for latents, batch in batches:
-            direct = batch is None
-            pca.update(latents if direct else batch, None if direct else latents)
-        found = pca.solve(self.components)
+            z, direct = source, activations is None
+            rows = partial((z if direct else activations.flatten(1)).split, self.batch)
+        found = principal_components(rows, len(z), self.components)
         self.mean_, self.components_ = found.mean, found.components
-        self.variance_, self.variance_ratio_ = found.variance, found.variance / found.total
+        self.variance_, self.variance_ratio_ = found.variance, found.ratio
         if direct:
             self.latent_mean_, self.directions_ = found.mean, found.components
             self.sigma_, self.linear_share_ = found.variance.sqrt(), torch.ones_like(found.variance)
         else:
-            self._carry_back(pca, found)
+            self._carry_back(found, z.detach().cpu().double())
         return self
 
     def editor(self, component: int, layers: tuple[int, int] | None = None) -> SigmaEditor:
@@ -165,13 +162,15 @@ class GANSpace(BaseEstimator):
             {**facts, **self.get_params(), "layer": self.layer_, **learned, **provenance},
         )
 
-    def _carry_back(self, pca: StreamingPCA, found: PrincipalComponents) -> None:
+    def _carry_back(self, found: PrincipalComponents, z: Tensor) -> None:
         """Directions in latent space from components of activations: U = argmin Σ ‖Ux − z‖²."""
-        regression = pca.regress(found)
-        self.latent_mean_, covariance = pca.target_moments()
-        self.directions_ = unit(regression)
+        # not torch.linalg.lstsq, whose last digits differ from run to run; the coordinates have no
+        # mean, and therefore z may keep its own
+        regression = np.linalg.lstsq(found.coordinates.numpy(), z.numpy())[0]  # (K, d)
+        self.directions_ = unit(torch.from_numpy(regression))
+        self.latent_mean_, covariance = z.mean(dim=0), z.T.cov()
         self.sigma_ = ((self.directions_ @ covariance) * self.directions_).sum(dim=1).sqrt()
-        cross = regression * found.variance[:, None]  # cov(x_k, z)
+        cross = found.coordinates.T @ z / (len(z) - 1)  # cov(x_k, z)
         explained = (cross @ torch.linalg.pinv(covariance, hermitian=True) * cross).sum(dim=1)
         self.linear_share_ = explained / found.variance
 
@@ -181,24 +180,26 @@ class GANSpace(BaseEstimator):
             raise unknown("layer", self.layer, known)
         return next(iter(known)) if self.layer is None and self.space == "z" else self.layer
 
-    def _sampled(self, generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Batches of latents (B, d) and activations (B, D), with a progress bar."""
+    def _sampled(self, generator: Generator) -> Latents:
+        """All latents, mapped a batch at a time."""
         if self.n < 2 or self.batch < 1:
             raise ValueError(
                 f"GANSpace: expected n ≥ 2 and batch ≥ 1, given {self.n} and {self.batch}."
             )
-        random = torch.Generator().manual_seed(self.seed)
-        rows = -(-self.batch // _ROWS) * _ROWS
+        z = generator.sample(self.n, self.seed).values.split(self.batch)
+        mapped = [generator.map(Latents(part, "z"), self.space).values for part in z]
+        return Latents(torch.cat(mapped), self.space)
+
+    def _rows(self, generator: Generator, latents: Latents) -> Iterator[Tensor]:
+        """Batches (B, D) of what is analysed, with a progress bar."""
         what = f"GANSpace of {self.layer_ or self.space}"
-        with tqdm(total=self.n, desc=what, unit="code", leave=False) as bar:
-            for start in range(0, self.n, rows):
-                z = torch.randn(rows, generator.latent_dim, generator=random)[: self.n - start]
-                latents = generator.map(Latents(z.to(generator.device), "z"), self.space)
+        with tqdm(total=self.n, desc=what, unit="sample", leave=False) as bar:
+            for values in latents.values.split(self.batch):
                 if self.layer_ is None:
-                    yield latents.values, None
+                    yield values
                 else:
-                    yield latents.values, activations_of(generator, self.layer_, latents)
-                bar.update(len(z))
+                    yield activations_of(generator, self.layer_, Latents(values, self.space))
+                bar.update(len(values))
 
 
 class _Reached(Exception):

@@ -17,7 +17,6 @@ from facenb.editors import Directions, LinearEditor
 from facenb.errors import check_finite
 from facenb.generators import Generator
 from facenb.generators.style_based import StyleBased
-from facenb.methods.streaming_pca import fix_signs
 
 
 class SeFa(BaseEstimator):
@@ -70,7 +69,7 @@ class SeFa(BaseEstimator):
         values = values.flip(0).clamp(min=0)
         self.eigenvalues_ = values[: self.components]
         self.share_ = self.eigenvalues_ / values.sum()
-        self.directions_ = fix_signs(vectors.flip(1)[:, : self.components].T)
+        self.directions_ = _fix_signs(vectors.flip(1)[:, : self.components].T)
         return self
 
     def editor(
@@ -133,3 +132,9 @@ def _stack(weights: Mapping[str, Tensor]) -> Tensor:
     for name, weight in weights.items():
         check_finite(weight, f"weights of {name!r}")
     return torch.cat([weight.detach().cpu().double() for weight in weights.values()])
+
+
+def _fix_signs(vectors: Tensor) -> Tensor:
+    """The vectors (K, d), each with the sign that makes its entry of largest magnitude positive."""
+    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
+    return vectors * largest.sign()
