@@ -1,1 +1,2 @@
-"""Measures of edits: MDC and MDS, preservation, direction labels, path length, statistics."""
+"""Measures of edits (MDC and MDS, preservation), direction labels, path length, statistics; and the
+comparison of methods by all of them."""
