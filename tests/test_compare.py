@@ -341,6 +341,17 @@ def test_nothing_is_scored_twice():
     assert generator.drawn == N * 4
 
 
+def test_only_successes_are_embedded():
+    generator, half = Painter(), N // 2
+    found = run({"back": {"smile": line(-SMILE)}}, generator=generator, identity=IDENTITY)
+    found.at_success()
+    assert generator.drawn == N * 3 + half  # the judged edits are scored, and none succeeded
+    found = run({"pure": PURE}, generator=generator, identity=IDENTITY, strengths=[3.0])
+    found.at_success()
+    # a sweep; the judged edits scored and embedded, and the people that they were embedded
+    assert generator.drawn == N * 3 + half + N + 3 * half
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="scores of the unedited faces: expected finite"):
         run({"pure": PURE}, scorers=Reader(spoil=True))

@@ -133,14 +133,18 @@ class Faces:
         before = self.before[rows].view(len(rows), *[1] * (scores.ndim - 2), -1)
         return (scores - before) / self.deviations
 
-    def same_person(self, edited: Latents, rows: Tensor) -> Tensor:
-        """(M,) float64: 1 where the edit still shows the same person; NaN without an identity net.
+    def same_person(self, edited: Latents, rows: Tensor, among: Tensor) -> Tensor:
+        """(M,) float64: 1 where the edit of a face at `rows` still shows the same person.
 
-        The identity net's `threshold` decides.
+        The identity net's `threshold` decides; NaN without a net. Full images are costly: only the
+        edits at the mask `among` (M,) are embedded, and all others are 0.
         """
+        found = torch.zeros(len(edited), dtype=torch.float64)
         if self.identity is None:
-            return torch.full((len(edited),), torch.nan, dtype=torch.float64)
-        original = next(iter(self.latents.values()))
-        pair = (embed(self.generator, self.identity, part) for part in (original, edited))
-        person, now = pair
-        return same_person(person[rows], now, self.identity.threshold).double()
+            return found.fill_(torch.nan)
+        if among.any():
+            original = next(iter(self.latents.values()))[rows]  # in the space that was given
+            people = embed(self.generator, self.identity, original)[among]
+            after = embed(self.generator, self.identity, edited[among])
+            found[among] = same_person(people, after, self.identity.threshold).double()
+        return found

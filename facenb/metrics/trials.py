@@ -127,7 +127,7 @@ class Trials:
         edited, seconds = self.faces.edit(editor, target, strength, self.judged)
         scores = self.faces.scores(edited)[:, None]
         success, changed = self.outcomes(target, scores, self.judged)[:, 0].unbind(-1)
-        same = self.faces.same_person(edited, self.judged)
+        same = self.faces.same_person(edited, self.judged, success > 0)
         own, others = (part[:, 0] for part in self.moves(target, scores, self.judged))
         sums = {
             "success": (success, torch.ones_like(success)),
