@@ -202,7 +202,7 @@ def test_npm_is_run_for_packing_alone(cache: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("npm_config_offline", "true")
     monkeypatch.setenv("npm_config_cache", str(cache / "npm"))
     with pytest.raises(AssetError) as caught:
-        assets.asset_path("face-api/age_gender_model.bin")
+        assets.asset_path("face-api/face_expression_model.bin")
     said = str(caught.value)
     assert "npm package @vladmandic/face-api 1.7.15" in said
     assert " pack " in said and " install " not in said

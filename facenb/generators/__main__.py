@@ -50,7 +50,7 @@ def _list() -> None:
     print(f"\nPublished by others, kept in {folder()}")
     for published in ZOO.values():
         there = "at hand" if (folder() / published.file).exists() else "not fetched"
-        print(f"\n{published.name}  ({there})\n  {published.url}\n  {published.licence}")
+        print(f"\n{published.name}  ({there})\n  {published.url}\n  {published.home}")
 
 
 if __name__ == "__main__":

@@ -34,15 +34,13 @@ class Published:
     Attributes:
         url: the file itself.
         file: its name in the cache.
-        home: the page that links to it.
-        licence: of the weights; none of these may be used commercially.
+        home: the page that links to it, and to its licence; none may be used commercially.
     """
 
     name: str
     url: str
     file: str
     home: str
-    licence: str
 
 
 _NVIDIA = "https://api.ngc.nvidia.com/v2/models/nvidia/research/stylegan2/versions/1/files/"
@@ -52,18 +50,17 @@ _INTERFACEGAN = "https://github.com/genforce/interfacegan/blob/master/docs/Inter
 
 def _stylegan2(data: str, side: int) -> Published:
     file = f"stylegan2-{data}-{side}x{side}.pkl"
-    licence = "Nvidia Source Code License (non-commercial)"
-    return Published(f"stylegan2-{data}-{side}", _NVIDIA + file, file, _STYLEGAN3, licence)
+    return Published(f"stylegan2-{data}-{side}", _NVIDIA + file, file, _STYLEGAN3)
 
 
 def _interfacegan(name: str, link: str, file: str) -> Published:
     url = f"https://www.dropbox.com/s/{link}/{file}?dl=1"
-    return Published(name, url, file, _INTERFACEGAN, "CC BY-NC 4.0 (NVIDIA's weights, converted)")
+    return Published(name, url, file, _INTERFACEGAN)
 
 
 # The addresses of the first group stand in the README of NVlabs/stylegan3, those of the second in
 # the notebook of genforce/interfacegan that `home` names. They were read there, in stored copies of
-# both repositories, and not fetched, so that a dead one is possible. The licences are from memory.
+# both repositories, and not fetched, so that a dead one is possible.
 _ALL = (
     _stylegan2("ffhq", 256),
     _stylegan2("ffhq", 512),
