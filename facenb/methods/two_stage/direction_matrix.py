@@ -77,6 +77,8 @@ class DirectionMatrix(nn.Module):
         if self.kind == "gram-schmidt":
             return self.weight
         if self.kind == "expm":
+            # The public code's form, to which its learning rate belongs: torch's parametrization
+            # `orthogonal` has one number for L_ij and L_ji, and Adam's steps turn A half as far.
             return self.base @ torch.matrix_exp(self.weight - self.weight.T)[:, : self.count]
         # The length is divided out inside the graph: most penalties fall when A merely shrinks,
         # and the gradient must not point there.
