@@ -140,10 +140,10 @@ class Comparison:
 
     def cost(self) -> pd.DataFrame:
         """Seconds per edit, methods × targets and their mean: editing alone, without images and
-        scores, in batches of all faces, the mean over the strengths tried."""
+        scores, in batches of all faces, the median over the strengths tried."""
         rows = {
             method: [
-                float(self.sweeps[method, target].seconds.mean())
+                float(self.sweeps[method, target].seconds.median())
                 if (method, target) in self.sweeps
                 else torch.nan
                 for target in self.trials.targets
