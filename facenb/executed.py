@@ -30,7 +30,6 @@ def clean(notebook: NotebookNode, root: Path, generator: str = "") -> NotebookNo
         run.parameters.generator = _without_paths(run.parameters.generator, folders)
     for index, cell in enumerate(notebook.cells):
         cell.setdefault("id", f"extra-{index:03}")
-        cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", ()):
             cell.source = _without_paths(cell.source, folders)
         if cell.cell_type == "markdown":  # a figure's place, as seen from the folder beside it

@@ -11,14 +11,11 @@ fails leaves NN_slug.failed.ipynb with its traceback instead, and the exit code 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,24 +23,25 @@ import jupytext
 import nbformat
 import papermill
 import torch
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillException, PapermillExecutionError
 
 from facenb.errors import FacenbError, unknown
 from facenb.executed import KERNELSPEC, clean
 from facenb.generators import absolute, label
-from facenb.presets import PROFILES
+from facenb.presets import PROFILES, load_profile
 from facenb.storage.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
 DEVICES = ("cpu", "cuda", "mps")
-_KERNEL = "facenb-run"
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one notebook went: its name, wall time in seconds, and None or the end of its error."""
+    """How one notebook went: its name, wall time in seconds, and None or its error."""
 
     name: str
     seconds: float
@@ -92,9 +90,10 @@ def output_folder(profile: str, generator: str | None, own: str | None) -> Path:
         generator: the one that was asked for, or None for the notebook's own.
         own: the one that the notebook is written for.
     """
-    if generator in (None, own):
-        return Path("build/smoke" if profile == "smoke" else "figures")
-    return Path("build/smoke" if profile == "smoke" else "build") / label(generator)
+    build = Path("build/smoke" if profile == "smoke" else "build")
+    if generator not in (None, own):
+        return build / label(generator)
+    return build if profile == "smoke" else Path("figures")
 
 
 def run_notebook(
@@ -106,25 +105,25 @@ def run_notebook(
     relative, and a generator's file keeps its name alone. Raises ValueError when the source has no
     cell tagged "parameters".
     """
-    name = source.stem
-    notebook = _convert(source)
+    notebook, name, error = _convert(source), source.stem, None
     done = figures / name / f"{name}.ipynb"
     failed = done.with_suffix(".failed.ipynb")
-    error = None
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, _own_kernel(Path(folder), figures):
+    with tempfile.TemporaryDirectory() as folder:
         executed = Path(folder) / "executed.ipynb"
         try:
             papermill.execute_notebook(
                 notebook,
                 executed,
                 parameters,
-                kernel_name=_KERNEL,
+                kernel_name=KERNELSPEC["name"],
+                kernel_manager_class=_kernel_manager(figures),
+                record_timing=False,
                 cwd=source.parent,
                 progress_bar={"desc": name},
             )
         except PapermillExecutionError as problem:
-            error = "\n".join(problem.traceback) or f"{problem.ename}: {problem.evalue}"
+            error = str(problem)
         except (PapermillException, RuntimeError) as problem:  # a kernel that died or never came
             error = f"{type(problem).__name__}: {problem}"
         if executed.exists():
@@ -146,36 +145,27 @@ def _convert(source: Path) -> NotebookNode:
     return notebook
 
 
-@contextmanager
-def _own_kernel(folder: Path, figures: Path) -> Iterator[None]:
-    """A kernel of the running interpreter, whatever kernels the user has registered as python3."""
-    spec = {
-        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        "display_name": KERNELSPEC["display_name"],
-        "language": "python",
-        "env": {"FACENB_FIGURES": str(figures.absolute()), "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+def _kernel_manager(figures: Path) -> type[AsyncKernelManager]:
+    """Starts the running interpreter, whatever kernels the user has registered as python3."""
+    environment = {
+        "FACENB_FIGURES": str(figures.absolute()),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
-    atomic_write(folder / "kernels" / _KERNEL / "kernel.json", json.dumps(spec))
-    before = os.environ.get("JUPYTER_PATH")
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(folder), before]))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["JUPYTER_PATH"]
-        else:
-            os.environ["JUPYTER_PATH"] = before
+
+    class ThisInterpreter(AsyncKernelManager):
+        kernel_spec = KernelSpec(**get_kernel_dict(), env=environment)
+
+    return ThisInterpreter
 
 
 def _report(outcomes: Sequence[Outcome], planned: Sequence[Path]) -> None:
-    done = {outcome.name: outcome for outcome in outcomes}
     width = max(len(path.stem) for path in planned)
     print(f"\n{'notebook':{width}}  seconds  result")
-    for path in planned:
-        outcome = done.get(path.stem)
-        seconds = f"{outcome.seconds:.1f}" if outcome else "-"
-        result = "not run" if outcome is None else "FAILED" if outcome.error else "ok"
-        print(f"{path.stem:{width}}  {seconds:>7}  {result}")
+    for outcome in outcomes:
+        result = "FAILED" if outcome.error else "ok"
+        print(f"{outcome.name:{width}}  {outcome.seconds:7.1f}  {result}")
+    for path in planned[len(outcomes) :]:
+        print(f"{path.stem:{width}}        -  not run")
     print(f"{'together':{width}}  {sum(outcome.seconds for outcome in outcomes):7.1f}")
 
 
@@ -194,8 +184,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("--keep-going", action="store_true", help="run the others after a failure")
     options = parser.parse_args(arguments)
     try:
-        if options.profile not in PROFILES:
-            raise unknown("profile", options.profile, PROFILES)
+        load_profile(options.profile)
         check_device(options.device)
         notebooks = find_notebooks(root / "notebooks", options.numbers)
         if options.generator:  # notebooks run in another folder
@@ -203,26 +192,24 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     except (FacenbError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    folders = {
-        n: output_folder(options.profile, options.generator, written_for(n)) for n in notebooks
-    }
-    places = sorted({f"{folder.as_posix()}/" for folder in folders.values()})
+    own = [written_for(source) for source in notebooks]
+    folders = [output_folder(options.profile, options.generator, name) for name in own]
+    places = sorted({f"{folder.as_posix()}/" for folder in folders})
     print(f"figures and executed notebooks: {', '.join(places)}")
     outcomes: list[Outcome] = []
-    for source in notebooks:
-        figures = root / folders[source]
+    for source, folder, name in zip(notebooks, folders, own, strict=True):
         parameters = {"profile": options.profile, "seed": options.seed, "device": options.device}
-        if generator := options.generator or written_for(source):
+        if generator := options.generator or name:
             parameters["generator"] = generator
         try:
-            outcomes.append(run_notebook(source, figures, parameters, root))
+            outcomes.append(run_notebook(source, root / folder, parameters, root))
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
         if error := outcomes[-1].error:
-            end = "\n".join(_COLOUR.sub("", error).splitlines()[-15:])
-            print(f"\n{source.name} failed:\n{end}\n", file=sys.stderr)
-            print(f"See {figures / source.stem / source.stem}.failed.ipynb", file=sys.stderr)
+            end = "\n".join(error.splitlines()[-15:])
+            failed = root / folder / source.stem / f"{source.stem}.failed.ipynb"
+            print(f"\n{source.name} failed:\n{end}\n\nSee {failed}", file=sys.stderr)
             if not options.keep_going:
                 break
     _report(outcomes, notebooks)
