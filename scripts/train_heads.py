@@ -1,9 +1,9 @@
 """Train the heads that make MobileStyleGAN's small pictures, on the generator's own pictures.
 
-    python -m scripts.train_heads [--faces 1800] [--steps 12000]      # two cores: some two hours
+    python -m scripts.train_heads [--faces 1800] [--steps 10000]      # two cores: some two hours
 
 Everything goes to the cache until the end, and a run that is stopped goes on where it was:
-first the faces (feature maps of 32 and 64 pixels, pictures of 64 and 256), then the training. The
+first the faces (feature maps of 32 and 128 pixels and pictures, 19 GB), then the training. The
 result, facenb/data/heads_mobilestylegan-ffhq-1024.safetensors, holds how it was made, and its
 errors on held-out faces (ψ = 0.7) in dB.
 """
@@ -34,13 +34,14 @@ OUT = Path(__file__).resolve().parent.parent / "facenb" / "data" / f"heads_{NAME
 HELD_OUT, PSI = 96, 0.7  # faces that are never trained on, and their truncation
 MIXED = 0.3  # fraction of the faces whose later layers have another face's codes
 RATE, EMA, EVERY = 6e-4, 0.999, 250
-BATCH = {"64": 16, "256": 8}
+BATCH = {64: 12, 256: 8}
+CROP, EDGE = 64, 4  # pixels of the maps that a step sees, and those at its edges that do not count
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faces", type=int, default=1800)
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=10000)
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     network = MobileStyleGANNetwork()
@@ -62,12 +63,11 @@ class Pool:
         self.folder = cache_dir() / "heads" / f"{converted_path(NAME).stem}-{faces}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.codes = self._codes()
-        self.maps = {
-            side: self._file(f"maps{side}", (side, side, 512), np.int16) for side in (32, 64)
-        }
-        self.images = {
-            size: self._file(f"images{size}", (size, size, 3), np.uint8) for size in (64, 256)
-        }
+        self.maps, self.images = {}, {}
+        for size, layout in LAYOUTS.items():
+            shape = (layout.side, layout.side, layout.channels)
+            self.maps[size] = self._file(f"maps{layout.side}", shape, np.int16)
+            self.images[size] = self._file(f"images{size}", (size, size, 3), np.uint8)
 
     def _file(self, name: str, shape: tuple[int, ...], kind: type) -> np.ndarray:
         path = self.folder / name
@@ -94,21 +94,20 @@ class Pool:
         first = int(done.read_text()) if done.exists() else 0
         for i in tqdm(range(first, self.count), "faces", self.count, initial=first, mininterval=30):
             codes = self.codes[i : i + 1]
-            for side in (32, 64):
-                maps = self.network.features(codes, side)[0].permute(1, 2, 0).contiguous()
-                self.maps[side][i] = maps.view(torch.int16).numpy()
             image = self.network.synthesize(codes).clamp(-1, 1)
-            for size in (64, 256):
+            for size, layout in LAYOUTS.items():
+                maps = self.network.features(codes, layout.side)[0].permute(1, 2, 0).contiguous()
+                self.maps[size][i] = maps.view(torch.int16).numpy()
                 small = F.avg_pool2d(image, 1024 // size)[0].permute(1, 2, 0)
                 self.images[size][i] = ((small + 1) * 127.5).round().byte().numpy()
             if i % 50 == 49 or i == self.count - 1:
                 atomic_write(done, str(i + 1))
 
-    def batch(self, head: str, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Maps (N, 512, S, S) bfloat16, codes (N, 23, 512), pictures (N, 3, size, size)."""
-        layout, index = LAYOUTS[head], index.sort().values
-        maps = torch.from_numpy(self.maps[layout.side][index.numpy()]).view(torch.bfloat16)
-        images = torch.from_numpy(self.images[layout.size][index.numpy()]).float() / 127.5 - 1
+    def batch(self, size: int, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Maps (N, C, S, S) bfloat16, codes (N, 23, 512), pictures (N, 3, size, size)."""
+        index = index.sort().values
+        maps = torch.from_numpy(self.maps[size][index.numpy()]).view(torch.bfloat16)
+        images = torch.from_numpy(self.images[size][index.numpy()]).float() / 127.5 - 1
         return maps.permute(0, 3, 1, 2), self.codes[index], images.permute(0, 3, 1, 2)
 
 
@@ -122,69 +121,71 @@ class Training:
         self.pool, self.steps, self.noise = pool, steps, network.stored_noise()
         self.identity = identity
         self.checkpoint = pool.folder / f"training-{steps}.pt"
-        self.heads = {name: self._head(network, name) for name in LAYOUTS}
+        self.heads = {size: self._head(network, size) for size in LAYOUTS}
         self.average = copy.deepcopy(self.heads)
         self.optimizers = {
-            name: torch.optim.Adam(head.parameters(), RATE, betas=(0.9, 0.99))
-            for name, head in self.heads.items()
+            size: torch.optim.Adam(head.parameters(), RATE, betas=(0.9, 0.99))
+            for size, head in self.heads.items()
         }
         self.step, self.history = 0, []
         if state := load_checkpoint(self.checkpoint, identity):
             self.step, self.history = state["step"], state["history"]
             torch.set_rng_state(state["random"])
-            for name in LAYOUTS:
-                self.heads[name].load_state_dict(state["heads"][name])
-                self.average[name].load_state_dict(state["average"][name])
-                self.optimizers[name].load_state_dict(state["optimizers"][name])
+            for size in LAYOUTS:
+                self.heads[size].load_state_dict(state["heads"][size])
+                self.average[size].load_state_dict(state["average"][size])
+                self.optimizers[size].load_state_dict(state["optimizers"][size])
 
-    def _head(self, network: MobileStyleGANNetwork, name: str) -> Head:
-        head = Head(LAYOUTS[name])
+    def _head(self, network: MobileStyleGANNetwork, size: int) -> Head:
+        head = Head(LAYOUTS[size])
         index = HELD_OUT + torch.arange(64)
-        maps = self.pool.batch(name, index)[0].permute(0, 2, 3, 1).reshape(-1, 512)
+        maps = self.pool.batch(size, index)[0].permute(0, 2, 3, 1).flatten(0, 2)
         maps = maps[:: max(1, len(maps) // 60_000)].double()
         values, vectors = torch.linalg.eigh(maps.T @ maps / len(maps))
         scale = torch.rsqrt(values.clamp(min=0) + 1e-3 * values.mean())
         head.whiten.copy_((vectors * scale).T)
         head.w_avg.copy_(network.w_avg)
-        self._start_linear(head, name, index)
+        self._start_linear(head, size, index)
         return head.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def _start_linear(self, head: Head, name: str, index: Tensor) -> None:
-        """Least squares from the whitened maps to the four pixels of the picture at twice the side.
+    def _start_linear(self, head: Head, size: int, index: Tensor) -> None:
+        """Least squares from the whitened maps to the four pixels of the picture.
 
         The maps are uncorrelated, so that every coefficient is a ratio of its own.
         """
-        maps, _, images = self.pool.batch(name, index)
-        if head.double:
-            images = F.avg_pool2d(images, 2)
+        maps, _, images = self.pool.batch(size, index)
         pixels = F.pixel_unshuffle(images, 2).permute(0, 2, 3, 1).reshape(-1, 12)
-        white = maps.permute(0, 2, 3, 1).reshape(-1, 512).float() @ head.whiten.T
+        white = maps.permute(0, 2, 3, 1).flatten(0, 2).float() @ head.whiten.T
         head.skip.weight.copy_((pixels.T @ white / white.square().sum(0))[:, :, None, None])
         head.skip.bias.zero_()
 
     def run(self) -> None:
         for step in tqdm(range(self.step, self.steps), "training", self.steps, initial=self.step,
                          mininterval=30):  # fmt: skip
-            for name in LAYOUTS:
-                self._train(name, step)
+            for size in LAYOUTS:
+                self._train(size, step)
             self.step = step + 1
             if self.step % EVERY == 0 or self.step == self.steps:
-                errors = {name: self.psnr(name) for name in LAYOUTS}
+                errors = {size: self.psnr(size) for size in LAYOUTS}
                 self.history.append([self.step, *errors.values()])
                 print(self.step, {n: round(e, 2) for n, e in errors.items()}, flush=True)
                 self._save()
 
-    def _train(self, name: str, step: int) -> None:
-        head, optimizer = self.heads[name], self.optimizers[name]
+    def _train(self, size: int, step: int) -> None:
+        head, optimizer = self.heads[size], self.optimizers[size]
         warm = min(1, (step + 1) / (0.05 * self.steps))
         rate = RATE * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * step / self.steps)) / 2)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        index = HELD_OUT + torch.randint(self.pool.count - HELD_OUT, (BATCH[name],))
-        maps, codes, images = self.pool.batch(name, index)
+        index = HELD_OUT + torch.randint(self.pool.count - HELD_OUT, (BATCH[size],))
+        maps, codes, images = self.pool.batch(size, index)
+        maps, images, noise = self._crop(size, maps, images)
         with torch.autocast("cpu", torch.bfloat16):
-            found = head(maps, codes, self.noise)
+            found = head(maps, codes, noise)
+        if maps.shape[-1] == CROP:
+            edge = slice(2 * EDGE, -2 * EDGE)
+            found, images = found[:, :, edge, edge], images[:, :, edge, edge]
         loss = F.mse_loss(found, images) + 0.05 * F.l1_loss(found, images)
         optimizer.zero_grad()
         loss.backward()
@@ -192,23 +193,38 @@ class Training:
         optimizer.step()
         decay = min(EMA, (step + 1) / (step + 10))
         with torch.no_grad():
-            for kept, now in zip(self.average[name].parameters(), head.parameters(), strict=True):
+            for kept, now in zip(self.average[size].parameters(), head.parameters(), strict=True):
                 kept.lerp_(now, 1 - decay)
 
+    def _crop(
+        self, size: int, maps: Tensor, images: Tensor
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """A part of large maps, and of images and noise at twice their side: as good a lesson."""
+        side = maps.shape[-1]
+        if side <= CROP:
+            return maps, images, self.noise
+        y, x = torch.randint(side - CROP + 1, (2,)).tolist()
+        rows, columns = slice(2 * y, 2 * (y + CROP)), slice(2 * x, 2 * (x + CROP))
+        noise = list(self.noise)
+        for i in LAYOUTS[size].noise:
+            noise[i] = noise[i][:, :, rows, columns]
+        maps = maps[:, :, y : y + CROP, x : x + CROP]
+        return maps, images[:, :, rows, columns], noise
+
     @torch.no_grad()
-    def psnr(self, name: str) -> float:
+    def psnr(self, size: int) -> float:
         """On the held-out faces, of a range of 2, in dB: of the mean squared error of all."""
         errors = []
         for index in torch.arange(HELD_OUT).split(8):
-            maps, codes, images = self.pool.batch(name, index)
+            maps, codes, images = self.pool.batch(size, index)
             with torch.autocast("cpu", torch.bfloat16):
-                found = self.average[name](maps, codes, self.noise).clamp(-1, 1)
+                found = self.average[size](maps, codes, self.noise).clamp(-1, 1)
             errors.append(F.mse_loss(found, images))
         return 10 * math.log10(4 / float(torch.stack(errors).mean()))
 
     def _save(self) -> None:
         def states(modules: dict) -> dict:
-            return {name: dict(module.state_dict()) for name, module in modules.items()}
+            return {size: dict(module.state_dict()) for size, module in modules.items()}
 
         state = {"step": self.step, "history": self.history, "random": torch.get_rng_state()}
         state |= {"heads": states(self.heads), "average": states(self.average)}
@@ -218,8 +234,8 @@ class Training:
     def write(self, path: Path, identity: dict) -> None:
         """The averaged heads in half precision, with provenance."""
         tensors = {
-            f"{name}/{key}": tensor.half().contiguous()
-            for name, head in self.average.items()
+            f"{size}/{key}": tensor.half().contiguous()
+            for size, head in self.average.items()
             for key, tensor in head.state_dict().items()
         }
         provenance = identity | {

@@ -33,7 +33,7 @@ def test_what_ships_is_what_it_says() -> None:
     with safe_open(path, "pt") as file:
         scores, facts = file.get_tensor("scores"), json.loads(file.metadata()["provenance"])
     assert scores.shape[1] == len(facts["names"]) and scores.dtype == torch.float16
-    assert len(scores) >= 6000 and len(scores) % facts["shard"] == 0
+    assert len(scores) >= 20_000 and len(scores) % facts["shard"] == 0
     assert torch.isfinite(scores).all() and path.stat().st_size < 3e6
     assert {"generator", "framing", "size", "seeds", "shard", "command"} <= facts.keys()
     assert facts["names"] == list(facenb.load_scorers().names)

@@ -1,8 +1,8 @@
 """Small pictures from a style-based generator's inner feature maps, by learned networks.
 
-MobileStyleGAN makes most of its picture's detail, and spends most of its time, at 128 to 512
-pixels. A picture of 256 pixels needs little of it: a head takes the feature maps of 64 × 64 and
-paints it in a seventh of the time. Each was trained on the generator's own pictures
+MobileStyleGAN spends most of its time on maps of 256 and 512 pixels. A picture of 256 pixels needs
+little of what they add: a head takes the feature maps of 128 × 128 and paints it; another paints 64
+pixels from those of 32 × 32. Each was trained on the generator's own pictures
 (scripts/train_heads.py); their errors stand in docs/model_cards.md.
 """
 
@@ -20,66 +20,55 @@ from torch import Tensor, nn
 from facenb.data import data_path
 
 _SLOPE = 0.2
-_CHANNELS = 512
 _W = 512
-_RANK = 64
+_RANK = 128
 
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """A head's shape.
+    """A head's shape. Its picture has twice the side of the maps that it reads.
 
     Attributes:
-        side: of the feature maps that it reads.
-        size: of the picture that it paints, 2·side or 4·side.
+        side, channels: of the feature maps that it reads.
         width: of its own feature maps.
-        codes: which of the 23 codes of w+ drive its layers: first, two residual ones, skip, paint,
-            and fine where there is one.
-        noise: which of the network's noise maps it is given, those of 2·side or more pixels.
+        codes: which of the 23 codes of w+ drive its layers: first, two residual ones, skip, paint.
+        noise: which of the network's noise maps it is given, those of 2·side pixels.
     """
 
     side: int
-    size: int
+    channels: int
     width: int
     codes: tuple[int, ...]
-    noise: tuple[int, ...]
+    noise: tuple[int, int]
 
 
 # Codes and noise are those of the network's layers that a head stands for.
 LAYOUTS = {
-    "64": HeadLayout(side=32, size=64, width=96, codes=(10, 11, 12, 22, 17), noise=(7, 8)),
-    "256": HeadLayout(
-        side=64, size=256, width=128, codes=(13, 14, 17, 22, 20, 18), noise=(9, 10, 11, 12)
-    ),
+    64: HeadLayout(side=32, channels=512, width=128, codes=(10, 11, 12, 22, 17), noise=(7, 8)),
+    256: HeadLayout(side=128, channels=256, width=48, codes=(16, 17, 18, 22, 20), noise=(11, 12)),
 }
 
 
 class Head(nn.Module):
-    """Feature maps (N, 512, side, side) and codes (N, 23, 512) → pictures (N, 3, size, size).
+    """Feature maps (N, C, S, S) and codes (N, 23, 512) → pictures (N, 3, 2S, 2S).
 
     The maps are whitened (a fixed rotation and scale, without which training crawls), then
-    modulated by w and mixed: to the head's own maps, and to the four pixels of the picture at twice
-    the side. Two residual layers, modulated too, add what is missing. For 4·side a last stage works
-    at twice the side. The network's noise maps go into the last stage: with one fixed noise, much
-    of the fine texture is where they put it.
+    modulated by w and mixed: to the head's own maps, and to the four pixels of the picture. Two
+    residual layers, modulated too, add what is missing. The network's noise maps go into the
+    second: with one fixed noise, much of the fine texture is where they put it.
     """
 
     def __init__(self, layout: HeadLayout) -> None:
         super().__init__()
-        self.layout, width = layout, layout.width
-        self.double = layout.size == 4 * layout.side
-        self.register_buffer("whiten", torch.eye(_CHANNELS))
+        self.layout, channels, width = layout, layout.channels, layout.width
+        self.register_buffer("whiten", torch.eye(channels))
         self.register_buffer("w_avg", torch.zeros(_W))
-        self.first = nn.Conv2d(_CHANNELS, width, 1)
-        self.skip = nn.Conv2d(_CHANNELS, 12, 1)
+        self.first = nn.Conv2d(channels, width, 1)
+        self.skip = nn.Conv2d(channels, 12, 1)
         self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-        last = width // 4 if self.double else width
-        self.fine = nn.Conv2d(last, 48, 3, padding=1) if self.double else None
-        grains = 10 if self.double else 8  # noise maps, folded to the last stage's side
-        self.grain = nn.Conv2d(grains, 48 if self.double else width, 3, padding=1, bias=False)
-        self.paint = nn.Conv2d(48 if self.double else width, 12, 3, padding=1)
-        widths = (_CHANNELS, width, width, _CHANNELS, *((48, last) if self.double else (width,)))
-        self.styles = nn.ModuleList(_style(channels) for channels in widths)
+        self.grain = nn.Conv2d(4 * len(layout.noise), width, 3, padding=1, bias=False)
+        self.paint = nn.Conv2d(width, 12, 3, padding=1)
+        self.styles = nn.ModuleList(map(_style, (channels, width, width, channels, width)))
         with torch.no_grad():
             self.paint.weight.mul_(0.1)
 
@@ -87,7 +76,7 @@ class Head(nn.Module):
         """Float32 pictures, about [−1, 1] but not bounded.
 
         Args:
-            x: (N, 512, side, side), channels-last.
+            x: (N, C, S, S), channels-last.
             codes: (N, 512) or (N, 23, 512).
             noise: the network's noise maps, (1, 1, S, S) or None for none.
         """
@@ -97,31 +86,18 @@ class Head(nn.Module):
             for style, code in zip(self.styles, self.layout.codes, strict=True)
         ]
         mixed = self._mix(x, styles[0], styles[3])
-        h, low = F.leaky_relu(mixed[:, :-12], _SLOPE), F.pixel_shuffle(mixed[:, -12:].float(), 2)
-        grain = self._grain(noise).to(h.dtype)
-        for i, (conv, style) in enumerate(zip(self.body, styles[1:3], strict=True)):
-            h = h + _convolved(conv, _styled(h, style))
-            h = F.leaky_relu(h + grain if i and not self.double else h, _SLOPE)
-        if self.fine is None:
-            return low + F.pixel_shuffle(self._painted(h, styles[4]), 2)
-        h = _convolved(self.fine, _styled(F.pixel_shuffle(h, 2), styles[5]))
-        h = F.leaky_relu(h + grain, _SLOPE)
-        low = F.interpolate(low, scale_factor=2, mode="bilinear")
-        return low + F.pixel_shuffle(self._painted(h, styles[4]), 2)
-
-    def _painted(self, h: Tensor, style: Tensor) -> Tensor:
-        return _convolved(self.paint, _styled(h, style)).float()
+        h = F.leaky_relu(mixed[:, :-12], _SLOPE)
+        h = F.leaky_relu(h + _convolved(self.body[0], _styled(h, styles[1])), _SLOPE)
+        h = h + _convolved(self.body[1], _styled(h, styles[2])) + self._grain(noise).to(h.dtype)
+        pixels = _convolved(self.paint, _styled(F.leaky_relu(h, _SLOPE), styles[4])).float()
+        return F.pixel_shuffle(mixed[:, -12:].float() + pixels, 2)
 
     def _grain(self, noise: Sequence[Tensor | None]) -> Tensor:
-        """What the noise maps add to the last stage, (1, C, S, S)."""
-        side = self.layout.side * (2 if self.double else 1)
-        maps = []
-        for index in self.layout.noise:
-            unfolded = 2 * side if index in self.layout.noise[-2:] else side
-            given = noise[index]
-            empty = self.w_avg.new_zeros(1, 1, unfolded, unfolded)
-            maps.append(F.pixel_unshuffle(empty if given is None else given, unfolded // side))
-        return self.grain(torch.cat(maps, 1))
+        """What the noise maps add to the second residual layer, (1, width, S, S)."""
+        size = 2 * self.layout.side
+        empty = self.w_avg.new_zeros(1, 1, size, size)
+        given = [empty if noise[i] is None else noise[i] for i in self.layout.noise]
+        return self.grain(F.pixel_unshuffle(torch.cat(given, 1), 2))
 
     def _mix(self, x: Tensor, style: Tensor, skip_style: Tensor) -> Tensor:
         """The first layer and the skip (N, width + 12, side, side), in one product a picture."""
@@ -165,9 +141,9 @@ class Heads(nn.Module):
     def __init__(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
         super().__init__()
         self.heads = nn.ModuleDict()
-        for name, layout in LAYOUTS.items():
-            self.heads[name] = Head(layout)
-            self.heads[name].load_state_dict(states[name])
+        for size, layout in LAYOUTS.items():
+            self.heads[str(size)] = Head(layout)
+            self.heads[str(size)].load_state_dict(states[str(size)])
         self.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
     def side_for(self, size: int) -> int:
@@ -178,9 +154,8 @@ class Heads(nn.Module):
         self, features: Tensor, codes: Tensor, noise: Sequence[Tensor | None], size: int
     ) -> Tensor:
         """Pictures (N, 3, size, size) from maps (N, 512, side, side), codes of w or w+, noise."""
-        head = self._head(size)
-        images = head(features, codes, noise)
-        return images if head.layout.size == size else F.avg_pool2d(images, 2)
+        images = self._head(size)(features, codes, noise)
+        return images if images.shape[-1] == size else F.avg_pool2d(images, 2)
 
     def _head(self, size: int) -> Head:
         return self.heads["64" if size == 64 else "256"]
@@ -189,7 +164,7 @@ class Heads(nn.Module):
 def load_heads(name: str) -> Heads:
     """The heads that ship for the generator of that name, stored in half precision."""
     with safe_open(data_path(f"heads_{name}.safetensors"), "pt") as file:
-        states: dict[str, dict[str, Tensor]] = {head: {} for head in LAYOUTS}
+        states: dict[str, dict[str, Tensor]] = {str(size): {} for size in LAYOUTS}
         for key in file.keys():
             head, _, parameter = key.partition("/")
             states[head][parameter] = file.get_tensor(key).float()
