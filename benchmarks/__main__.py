@@ -25,8 +25,8 @@ from benchmarks.penalties import bench_hessian_penalty
 from benchmarks.sgf import bench_sgf
 from benchmarks.stylegan2 import bench_stylegan2
 from benchmarks.transformer import bench_latent_transformer
-from facenb import load_directions, load_generator, load_scorers
-from facenb.editors import strip
+from facenb import load_editors, load_generator, load_scorers
+from facenb.editors import traversal
 from facenb.figures import FigureFolder
 from facenb.generators import DEFAULT, EMBEDDED
 from facenb.metrics.mds import moved, outcomes, resampled, running_trapezoid
@@ -87,10 +87,10 @@ def bench_scorers() -> dict[str, str]:
 def bench_sweep() -> dict[str, str]:
     """A disentanglement curve with its interval: 500 faces, 6 strengths, all scores, no cache."""
     generator, scorers = load_generator("digiface-dcgan-64"), load_scorers(framing="digiface")
-    editor = load_directions("interfacegan", "digiface-dcgan-64")["glasses"]
+    editor = load_editors("interfacegan", "digiface-dcgan-64")["glasses"]
     faces = generator.sample(SWEPT, seed=1)
     start = time.perf_counter()
-    codes = strip(editor, faces, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    codes = traversal(editor, faces, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
     scores = score(generator, scorers, codes).unflatten(0, (SWEPT, 6))
     before, target = scores[:, 0], scorers.names.index("glasses")
     found = outcomes(before, scores[:, 1:], target, 0.0, moved(before.std(0)))
@@ -104,7 +104,7 @@ def bench_explorer() -> dict[str, str]:
     rows = {}
     for name in (DEFAULT, EMBEDDED):
         generator = load_generator(name)
-        editors = load_directions("interfacegan", name).editors()
+        editors = load_editors("interfacegan", name)
         scorers = load_scorers(framing=generator.framing)
         for what, ms in explorer_bench.measure(generator, editors, scorers).items():
             rows[f"slider to {what}, {name}"] = f"{ms:.0f} ms (p95)"

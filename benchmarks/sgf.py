@@ -30,7 +30,7 @@ def bench_sgf() -> dict[str, str]:
     names = scorers.names
     codes = generator.sample(PAIRS).values
     conditions = torch.randn(PAIRS, len(names), generator=torch.Generator().manual_seed(0))
-    field = SurrogateGradientField(MappingConfig(steps=1)).fit(codes, conditions, names)
+    field = SurrogateGradientField(MappingConfig(steps=1)).fit_latents(codes, conditions, names)
     goal = conditions[:EDITED].flip(0)
 
     def walk(count: int, steps: int, look: object = None) -> Tensor:
@@ -45,7 +45,7 @@ def bench_sgf() -> dict[str, str]:
         rounds=3,
     )
     start = time.perf_counter()
-    SurrogateGradientField(load_config("laptop")).fit(codes, conditions, names)
+    SurrogateGradientField(load_config("laptop")).fit_latents(codes, conditions, names)
     trained = time.perf_counter() - start
     each = seen / LOOKED_AT / LOOKS
     return {

@@ -13,8 +13,7 @@ import torch
 
 from benchmarks import seconds
 from facenb.latents import Latents
-from facenb.methods.latent_transformer import LatentClassifier, LatentTransformer
-from facenb.methods.latent_transformer.fitting import CODES
+from facenb.methods.latent_transformer import LATENTS, LatentClassifier, LatentTransformer
 
 ATTRIBUTES = 10
 WIDTH = 100  # of the embedded generator's z
@@ -23,7 +22,7 @@ WIDTH = 100  # of the embedded generator's z
 def bench_latent_transformer() -> dict[str, str]:
     """Seconds to train ten networks, their ratio to training each alone, codes edited a second."""
     random = torch.Generator().manual_seed(0)
-    values = torch.randn(CODES, WIDTH, generator=random)
+    values = torch.randn(LATENTS, WIDTH, generator=random)
     labels = values @ torch.randn(WIDTH, ATTRIBUTES, generator=random) > 0
     start = time.perf_counter()
     classifier = LatentClassifier().fit(values, labels)
@@ -31,15 +30,15 @@ def bench_latent_transformer() -> dict[str, str]:
     gamma = torch.eye(ATTRIBUTES)
 
     start = time.perf_counter()
-    model = LatentTransformer().fit(values, classifier, gamma)
+    model = LatentTransformer().fit_networks(values, classifier, gamma)
     trained = time.perf_counter() - start
     once = LatentTransformer(epochs=1)
     together, alone = seconds(
-        lambda: once.fit(values, classifier, gamma),
-        lambda: [once.fit(values, classifier, gamma, [name]) for name in classifier.names_],
+        lambda: once.fit_networks(values, classifier, gamma),
+        lambda: [once.fit_networks(values, classifier, gamma, [n]) for n in classifier.names_],
         rounds=1,
     )
-    editor, codes = model.transformers()["0"], Latents(values[:256], "z")
+    editor, codes = model.editors()["0"], Latents(values[:256], "z")
     with torch.inference_mode():
         edit, score = seconds(
             lambda: editor.edit(codes, 1.0), lambda: classifier.logits(codes.values)

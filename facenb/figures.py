@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from torch import Tensor
 
-from facenb.editors import Editor, strip
+from facenb.editors import Editor, traversal
 from facenb.generators import Generator, record
 from facenb.latents import Latents
 from facenb.storage.files import atomic_write
@@ -162,7 +162,7 @@ def strip_images(
     size: int | None = None,
 ) -> Tensor:
     """(N, S, 3, size, size): every code edited to every strength; 512 pixels at most by default."""
-    codes = strip(editor, latents, strengths)
+    codes = traversal(editor, latents, strengths)
     images = synthesize_each(generator, codes, size or generator.exact_size)
     return images.unflatten(0, (len(latents), len(strengths)))
 

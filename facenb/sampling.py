@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from facenb.editors import Editor, strip
+from facenb.editors import Editor, traversal
 from facenb.errors import unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
@@ -165,7 +165,7 @@ def score_edits(
     The cache is keyed by the edited codes themselves, so that any editor can be asked. `size` is
     that of `score`.
     """
-    codes = strip(editor, latents.to("cpu"), strengths)
+    codes = traversal(editor, latents.to("cpu"), strengths)
     found = score_once(generator, scorers, codes, f"scoring {editor.name}", size)
     return found.unflatten(0, (len(latents), len(strengths)))
 

@@ -94,7 +94,7 @@ folder.save(image_grid(images, columns=4), "faces", "The first eight faces of se
 # %%
 STEPS = [-4.5, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5]
 SHOWN = ["yaw", "smile", "age", "gender", "glasses", "beard", "fringe", "grey_hair"]
-SHOWN = [name for name in SHOWN if name in directions.names]
+SHOWN = [name for name in SHOWN if name in directions]
 rows = torch.cat([strip_images(G, directions[name], faces[2], STEPS) for name in SHOWN])
 tour = image_grid(rows, row_labels=SHOWN, column_labels=[f"{step:+g}" for step in STEPS])
 folder.save(tour, "strip", "One face along eight directions", photo=True)
@@ -105,7 +105,10 @@ folder.save(tour, "strip", "One face along eight directions", photo=True)
 
 # %%
 editor = compose(
-    [(directions.condition("glasses", on=["age", "gender"]), 1.0), (directions["smile"], 0.5)]
+    [
+        (directions.condition("glasses", on=["age", "gender"])["glasses"], 1.0),
+        (directions["smile"], 0.5),
+    ]
 )
 both = strip_images(G, editor, faces[:3], [0.0, 1.5, 3.0, 4.5])
 title = "glasses (age and gender held fixed) and a smile"
@@ -140,7 +143,7 @@ if remark.own:
 # ![one face along eight directions](../figures/00_tour/strip.jpg)
 
 # %%
-explorer = Explorer(G, directions.editors(), scorers, seed=26, index=2)
+explorer = Explorer(G, directions, scorers, seed=26, index=2)
 explorer
 
 # %% [markdown]

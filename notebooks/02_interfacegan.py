@@ -34,9 +34,8 @@ import torch
 
 import facenb
 from facenb.data import load_json
-from facenb.editors import Directions
 from facenb.figures import FigureFolder, heatmap, heatmaps, image_grid, strip_images
-from facenb.methods.interfacegan import InterFaceGAN, fit_boundaries
+from facenb.methods.interfacegan import Boundary, InterFaceGAN
 from facenb.metrics.statistics import area_under_curve, bootstrap, pearson
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
@@ -115,7 +114,8 @@ pd.DataFrame(samples.scores.numpy(), columns=samples.names).describe().T.round(2
 # *all* every sample against the median, and *unseen AUC* ranks new samples by their distance.
 
 # %%
-boundaries = fit_boundaries(samples, sizes.confident, seed)
+method = InterFaceGAN(sizes.confident, seed=seed).fit(G, samples)
+boundaries = method.boundaries_
 T1 = pd.DataFrame({name: model.accuracy_ for name, model in boundaries.items()}).T
 T1["unseen AUC"] = [
     area_under_curve(model.distance(fresh.latents.values), fresh[name] > samples[name].median())
@@ -136,7 +136,7 @@ SHARES = [0.01, 0.02, 0.05, 0.1, 0.2] if profile != "smoke" else [0.05, 0.1]
 rows = []
 for name in ("yaw", "smile", "age", "glasses"):
     for share in SHARES:
-        model = InterFaceGAN(confident=share, seed=seed).fit(samples.latents.values, samples[name])
+        model = Boundary(confident=share, seed=seed).fit(samples.latents.values, samples[name])
         unseen = area_under_curve(
             model.distance(fresh.latents.values), fresh[name] > samples[name].median()
         )
@@ -164,11 +164,9 @@ folder.save(
 # The directions in one object, saved with where they came from. Notebook 00's sliders use the same.
 
 # %%
-directions = Directions.from_editors(
-    {name: model.editor(name) for name, model in boundaries.items()},
-    method="InterFaceGAN", generator=folder.record["generator"], profile=profile, seed=seed,
-    samples=sizes.samples, confident=sizes.confident, commit=folder.record["commit"], hardware=device,
-)  # fmt: skip
+directions = method.editors().with_provenance(
+    profile=profile, commit=folder.record["commit"], hardware=device
+)
 directions.save(folder.path / "directions.safetensors")
 
 # %% [markdown]
@@ -386,7 +384,7 @@ PAIRS = [
 ]
 rows = {}
 for target, held in PAIRS:
-    editor = directions.condition(target, on=[held])
+    editor = directions.condition(target, on=[held])[target]
     for name, change in ((target, effects[target]), (editor.name, effect(editor))):
         row = {"target moves": moves(change, target)["moves"]}
         row |= {f"held {key}": value for key, value in moves(change, held).items()}
@@ -399,7 +397,7 @@ folder.table(
 
 # %%
 for on in ("hat", "glasses"):
-    editor = directions.condition("gender", on=[on])
+    editor = directions.condition("gender", on=[on])["gender"]
     F7_strip = strips(editor, title=f"gender, {on} held fixed")
     folder.save(F7_strip, f"F7_gender_given_{on}", f"Compare F4_gender: the faces without {on}")
     plt.show()
@@ -421,7 +419,7 @@ HELD = {
     },
 }
 F8_editors = {
-    (name, held): directions.condition(name, on) if on else directions[name]
+    (name, held): directions.condition(name, on)[name]
     for name, conditions in HELD.items()
     for held, on in conditions.items()
 }
@@ -491,7 +489,7 @@ if profile != "smoke" and remark.own:
 # %%
 from facenb.widgets.explorer import Explorer
 
-Explorer(G, directions.editors(), scorers, seed=26, index=1)
+Explorer(G, directions, scorers, seed=26, index=1)
 
 # %% [markdown]
 # ## Exercises

@@ -37,7 +37,7 @@ import torch
 import facenb
 from facenb.errors import FacenbError
 from facenb.figures import FigureFolder, heatmap, image_grid, strip_images
-from facenb.methods.ganspace import GANSpace, SigmaEditor
+from facenb.methods.ganspace import GANSpace
 from facenb.methods.sefa import SeFa
 from facenb.methods.two_stage.trained import learned
 from facenb.metrics.direction_labels import name_directions, path_correlations, path_responses
@@ -93,7 +93,7 @@ latents = G.sample(sizes.activations, seed)
 SPACE = "w" if remark.styles else "z"  # of the directions
 LAYERS = ["w"] if remark.styles else list(G.layers())[:2]  # conv1 and conv2
 count = min(20, latents.values.shape[1], G.dim(SPACE))
-found = {"z": GANSpace(components=count).fit(latents.values)}
+found = {"z": GANSpace(components=count).fit_latents(latents.values)}
 for name in LAYERS:
     layer = None if remark.styles else name
     model = GANSpace(components=count, layer=layer, space=SPACE, n=sizes.activations, seed=seed)
@@ -117,7 +117,7 @@ folder.table(variance.rename(lambda i: f"PC{i + 1}"), "explained_variance", "Sha
 
 # %%
 sefa = SeFa(components=count).fit(G)
-cosines = (sefa.directions().vectors[:8] @ first.directions().vectors[:8].T).abs()
+cosines = (sefa.editors().vectors[:8] @ first.editors().vectors[:8].T).abs()
 agreement = pd.DataFrame(
     cosines.numpy(), [f"SeFa {i + 1}" for i in range(8)], [f"PC{i + 1}" for i in range(8)]
 )
@@ -176,11 +176,11 @@ if discovered:
 # %%
 def editors_of(directions, count: int = 10) -> list:
     """The first directions of a set. In w a strength of 1 is one standard deviation, as it is in z."""
-    editors = list(directions)[:count]
-    if directions.space == "z":
-        return editors
-    spread = (G.map(latents, "w").values.cpu() @ directions.vectors[:count].T).std(dim=0)
-    return [SigmaEditor(e, float(sigma)) for e, sigma in zip(editors, spread, strict=True)]
+    editors = directions.unscaled().select(directions.names[:count])
+    if directions.space != "z":
+        spread = (G.map(latents, "w").values.cpu() @ editors.vectors.T).std(dim=0)
+        editors = editors.scaled(dict(zip(editors, spread.tolist(), strict=True)))
+    return list(editors.values())
 
 
 def walk(editors) -> torch.Tensor:
@@ -188,7 +188,7 @@ def walk(editors) -> torch.Tensor:
     return score_paths(G, scorers, editors, G.map(walked, editors[0].space), STEPS)
 
 
-SETS = {"GANSpace": editors_of(deeper.directions()), "SeFa": editors_of(sefa.directions())}
+SETS = {"GANSpace": editors_of(deeper.editors()), "SeFa": editors_of(sefa.editors())}
 if discovered:
     SETS["discovery"] = editors_of(discovered)
 STEPS = torch.linspace(-4, 4, sizes.path_steps).tolist()

@@ -198,7 +198,7 @@ reference = sample_scored(G, scorers, sizes.fresh, seed + 1)
 keep = [scorers.names.index(name) for name in ATTRIBUTES]
 low, high = (reference.scores[:, keep].quantile(q, dim=0) for q in (0.02, 0.98))
 paths = {
-    name: score_paths(G, scorers, list(directions), walked, STEPS)[..., keep]
+    name: score_paths(G, scorers, list(directions.values()), walked, STEPS)[..., keep]
     for name, directions in sets.items()
 }
 pearson = {name: path_correlations(scores) for name, scores in paths.items()}

@@ -33,17 +33,18 @@ import pandas as pd
 import torch
 
 import facenb
-from facenb.editors import Directions, compose
+from facenb.editors import compose
 from facenb.figures import FigureFolder, heatmaps, image_grid, strip_images
-from facenb.methods.ganspace_editors import component_editors
-from facenb.methods.interfacegan import fit_boundaries
-from facenb.methods.latent_transformer import label_thresholds
-from facenb.methods.latent_transformer.fitting import (
-    CODES,
-    RATE,
+from facenb.methods.by_attribute import by_attribute
+from facenb.methods.ganspace import GANSpace, fit_ganspace
+from facenb.methods.interfacegan import InterFaceGAN
+from facenb.methods.latent_transformer import (
+    LATENTS,
+    LEARNING_RATE,
     fit_classifier,
     fit_side_by_side,
     fit_transformers,
+    label_thresholds,
     split,
     two_sided,
 )
@@ -145,7 +146,7 @@ pd.DataFrame({"threshold": THRESHOLDS.numpy(), "present": labels.float().mean(0)
 # %%
 classifiers = {
     "linear": fit_classifier(
-        learn.latents.values, labels, NAMES, hidden=None, rate=0.02, seed=seed
+        learn.latents.values, labels, NAMES, hidden=None, learning_rate=0.02, seed=seed
     ),
     "three layers": fit_classifier(learn.latents.values, labels, NAMES, seed=seed),
 }
@@ -211,18 +212,18 @@ folder.save(
 
 # %%
 FEW = [name for name in ("smile", "age", "gender", "glasses") if name in NAMES]
-learned = learn.latents.values[:CODES]
+learned = learn.latents.values[:LATENTS]
 of_few = {"classifier": C, "targets": FEW, "seed": seed}
 TRAINED = fit_side_by_side(learned, gamma, {
-    "ours": {"classifier": C, "rate": RATE, "seed": seed},
+    "ours": {"classifier": C, "learning_rate": LEARNING_RATE, "seed": seed},
     "100 · length, rate 1e-4 (the text)": of_few
     | {"reconstruction_weight": 100.0, "reconstruction": "norm"},
     "100 · mean square, rate 1e-4": of_few | {"reconstruction_weight": 100.0},
     "1 · mean square, rate 1e-4": of_few,
-    "from the linear classifier": of_few | {"classifier": classifiers["linear"], "rate": RATE},
+    "from the linear classifier": of_few | {"classifier": classifiers["linear"], "learning_rate": LEARNING_RATE},
 })  # fmt: skip
 model, slow = TRAINED["ours"], TRAINED["1 · mean square, rate 1e-4"]
-transformers = model.transformers(generator=generator, profile=profile)
+transformers = model.editors().with_provenance(generator=generator, profile=profile)
 last = {
     rate: pd.DataFrame(
         fitted.history_[-1].numpy(), ["class", "attributes", "reconstruction"], fitted.targets_
@@ -255,7 +256,7 @@ def judged(editor) -> dict[str, float]:
 compared = {label: each for label, each in TRAINED.items() if "rate" in label}
 compared["1 · mean square, rate 1e-3 (here)"] = model
 costs = {
-    label: pd.DataFrame([judged(each.transformers()[name]) for name in FEW]).mean()
+    label: pd.DataFrame([judged(each.editors()[name]) for name in FEW]).mean()
     for label, each in compared.items()
 }
 folder.number("reconstruction", {label: row.to_dict() for label, row in costs.items()})
@@ -272,18 +273,17 @@ folder.table(pd.DataFrame(costs).T, "reconstruction", f"Four attributes at α = 
 
 # %%
 if remark.own:
-    directions = facenb.load_directions("interfacegan", G.name)
+    directions = facenb.load_editors("interfacegan", G.name)
 else:
     remark("no boundaries ship for it; they are fitted to its samples here, as in notebook 02.")
-    fitted_here = fit_boundaries(samples, sizes.confident, seed)
-    directions = Directions.from_editors({n: m.editor(n) for n, m in fitted_here.items()})
-straight = TRAINED["from the linear classifier"].transformers()
-held_editors = {n: directions.condition(n, [m for m in NAMES if m != n]) for n in NAMES}
+    directions = InterFaceGAN(sizes.confident, seed=seed).fit(G, samples).editors()
+straight = TRAINED["from the linear classifier"].editors()
+held_editors = directions.condition(NAMES, on=NAMES)
 
 
 def one_way(networks) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean cosine between the moves of two different codes (K,), and the mean directions (K, d)."""
-    moves = networks.displacements(fresh.latents)
+    moves = torch.stack([each.displacement(fresh.latents.values) for each in networks.values()])
     mean = (moves / moves.norm(dim=2, keepdim=True)).mean(dim=1)
     n = len(fresh)
     return (mean.square().sum(1) * n - 1) / (n - 1), mean / mean.norm(dim=1, keepdim=True)
@@ -291,11 +291,11 @@ def one_way(networks) -> tuple[torch.Tensor, torch.Tensor]:
 
 between, mean = one_way(transformers)
 alike = pd.DataFrame({
-    "|H|": transformers.displacements(fresh.latents).norm(dim=2).mean(1),
+    "|H|": [float(each.displacement(fresh.latents.values).norm(dim=1).mean()) for each in transformers.values()],
     "between two codes": between,
-    "… at the paper's rate": pd.Series(one_way(slow.transformers())[0].numpy(), FEW),
+    "… at the paper's rate": pd.Series(one_way(slow.editors())[0].numpy(), FEW),
     "… from the linear classifier": pd.Series(one_way(straight)[0].numpy(), FEW),
-    "with InterFaceGAN": (mean * directions.select(NAMES)).sum(1),
+    "with InterFaceGAN": (mean * directions.select(NAMES).vectors).sum(1),
     "with InterFaceGAN held": [float(m @ held_editors[name].direction) for m, name in zip(mean, NAMES, strict=True)],
 }, NAMES)  # fmt: skip
 folder.number("alike, mean", alike.mean().to_dict())
@@ -319,11 +319,13 @@ folder.table(alike, "alike", "Length of H, and cosines of its directions")
 # attributes are the paper's four, and one more.
 
 # %%
+count = min(80, samples.latents.values.shape[1])
+components = fit_ganspace(GANSpace(count, n=sizes.activations, seed=seed), G)
 METHODS = {
-    "GANSpace": component_editors(G, samples, sizes.activations, seed=seed),
-    "InterFaceGAN": directions.editors(),
+    "GANSpace": by_attribute(components.editors().unscaled(), samples),
+    "InterFaceGAN": directions,
     "InterFaceGAN held": held_editors,
-    "ours": transformers.editors(),
+    "ours": transformers,
 }
 GOAL = 0.75
 TRIED = {method: [1.5, 3.0, 5.0] for method in METHODS}
@@ -577,11 +579,8 @@ wide_labels = learn.scores[:, wide] > label_thresholds(samples.scores[:, wide], 
 twelve = fit_classifier(learn.latents.values, wide_labels, [a.name for a in named], seed=seed)
 TWO = [name for name in ("smile", "age") if name in COMPARED] or COMPARED
 LIT = "ours, light named"
-METHODS[LIT] = (
-    fit_transformers(learned, twelve, label_correlation(wide_labels), TWO, rate=RATE, seed=seed)
-    .transformers()
-    .editors()
-)
+lit = {"learning_rate": LEARNING_RATE, "seed": seed}
+METHODS[LIT] = fit_transformers(learned, twelve, label_correlation(wide_labels), TWO, **lit).editors()
 TRIED[LIT] = TRIED["ours"]
 strength[LIT] = {name: strength_for(LIT, name) for name in TWO}
 for name in TWO:
@@ -652,7 +651,7 @@ from facenb.widgets.explorer import Explorer
 
 Explorer(
     G,
-    {f"{n} (line)": directions[n] for n in FEW} | transformers.editors(),
+    {f"{n} (line)": directions[n] for n in FEW} | dict(transformers),
     everything,
     seed=26,
     index=1,

@@ -38,14 +38,18 @@ import torch
 from IPython.display import display
 
 import facenb
-from facenb.editors import Directions
 from facenb.figures import FigureFolder, image_grid, strip_images
 from facenb.latents import Latents
-from facenb.methods.ganspace_editors import component_editors
-from facenb.methods.interfacegan import fit_boundaries
+from facenb.methods.by_attribute import by_attribute
+from facenb.methods.ganspace import GANSpace, fit_ganspace
+from facenb.methods.interfacegan import InterFaceGAN
 from facenb.methods.latent_optimization import optimise_latents
-from facenb.methods.latent_transformer import label_thresholds, load_transformers
-from facenb.methods.latent_transformer.fitting import fit_to_scores, two_sided
+from facenb.methods.latent_transformer import (
+    LEARNING_RATE,
+    LatentTransformer,
+    label_thresholds,
+    two_sided,
+)
 from facenb.methods.sgf import STEP, fit_fields, fit_sgf, jacobian, load_config, sgf_editors
 from facenb.metrics.linear_probe import LinearJudge
 from facenb.metrics.mds import (
@@ -424,26 +428,23 @@ folder.save(figure, "F4_metric", "What the metric sees, and the paper's own curv
 
 # %%
 if remark.own:
-    boundaries, transformers = facenb.load_directions("interfacegan", G.name), load_transformers()
+    boundaries, transformers = (
+        facenb.load_editors(method, G.name) for method in ("interfacegan", "transformers")
+    )
 else:
     remark("no boundaries and no transformers ship for it; they are fitted to its samples here, as in "
            "notebooks 02 and 06.")  # fmt: skip
-    fitted = fit_boundaries(samples, sizes.confident, seed)
-    boundaries = Directions.from_editors({n: m.editor(n) for n, m in fitted.items()})
-    transformers = fit_to_scores(samples, scorers.attributes, seed).transformers()
+    boundaries = InterFaceGAN(sizes.confident, seed=seed).fit(G, samples).editors()
+    transformers = LatentTransformer(learning_rate=LEARNING_RATE, seed=seed).fit(G, samples).editors()
 HELD = [n for n in boundaries.names if n != "quality"]
 LEVELS = 5 if not smoke else 2
+components = GANSpace(min(80, codes.shape[1]), n=sizes.activations, seed=seed)
+components = fit_ganspace(components, G).editors().unscaled()
 METHODS = {  # editors, strengths
-    "GANSpace": (
-        component_editors(G, samples, sizes.activations, seed=seed),
-        [2.0, 4.0, 6.0, 10.0],
-    ),
-    "InterFaceGAN": (boundaries.editors(), [1.0, 2.0, 3.0, 4.5, 7.0]),
-    "InterFaceGAN, others held": (
-        {n: boundaries.condition(n, [m for m in HELD if m != n]) for n in TARGETS},
-        [1.5, 3.0, 5.0, 8.0],
-    ),
-    "transformer": (transformers.editors(), [0.75, 1.5, 2.5, 4.5]),
+    "GANSpace": (by_attribute(components, samples), [2.0, 4.0, 6.0, 10.0]),
+    "InterFaceGAN": (boundaries, [1.0, 2.0, 3.0, 4.5, 7.0]),
+    "InterFaceGAN, others held": (boundaries.condition(TARGETS, on=HELD), [1.5, 3.0, 5.0, 8.0]),
+    "transformer": (transformers, [0.75, 1.5, 2.5, 4.5]),
     "SGF, fast": (sgf_editors(FIELDS["paper"], look, TARGETS), [2.0, 3.5, 5.5, 8.5, 13.0]),
     "SGF, fast, with noise": (
         sgf_editors(FIELDS["with noise"], look, TARGETS),
@@ -711,7 +712,7 @@ def optimised(rate: float) -> dict[str, torch.Tensor]:
     walk = optimise_latents(
         group.latents.values, group.scores, WALKS[NINE].target[:count],
         lambda z: scorers(G.synthesize(Latents(z, "z"))),
-        FIELDS["paper"].mean_, SPREAD, rate=rate, max_steps=MAX_STEPS)  # fmt: skip
+        FIELDS["paper"].mean_, SPREAD, learning_rate=rate, max_steps=MAX_STEPS)  # fmt: skip
     return {"codes": walk.codes, "conditions": walk.conditions[-1], "steps": walk.steps}
 
 

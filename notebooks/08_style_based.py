@@ -36,11 +36,11 @@ import pandas as pd
 import torch
 
 import facenb
-from facenb.editors import Directions, LayerEditor, LinearEditor
+from facenb.editors import LinearEditor, ScaledEditor
 from facenb.figures import FigureFolder, heatmap, heatmaps, image_grid, strip_images
 from facenb.latents import Latents
-from facenb.methods.ganspace import GANSpace, SigmaEditor
-from facenb.methods.interfacegan import fit_boundaries
+from facenb.methods.ganspace import GANSpace
+from facenb.methods.interfacegan import InterFaceGAN
 from facenb.methods.latent_transformer import label_thresholds
 from facenb.methods.sefa import SeFa
 from facenb.methods.sgf import STEP, fit_fields, sgf_editors
@@ -195,13 +195,11 @@ folder.save(image_grid(grid, column_labels=[f"ψ = {psi:g}" for psi in PSI]), "t
 # The same samples, scores and SVMs; only the codes differ. (Compare notebook 02's Table 1.)
 
 # %%
-boundaries = {
-    (space, name): model
-    for space in SPACES
-    for name, model in fit_boundaries(
-        replace(samples, latents=Latents(codes[space], space)), sizes.confident, seed
-    ).items()
+of_space = {space: replace(samples, latents=Latents(codes[space], space)) for space in SPACES}
+fitted = {
+    space: InterFaceGAN(sizes.confident, seed=seed).fit(G, of_space[space]) for space in SPACES
 }
+boundaries = {(space, n): fitted[space].boundaries_[n] for space in SPACES for n in NAMES}
 
 
 def separation(space: str, name: str) -> dict[str, float]:
@@ -246,18 +244,12 @@ folder.save(figure, "T1_separation", "How well a hyperplane separates each attri
 # with the covariance $\Sigma$ of the codes: two normals may be orthogonal and their attributes still go together.
 
 # %%
-directions = {
-    space: Directions.from_editors(
-        {name: boundaries[space, name].editor(name, space) for name in NAMES},
-        method="InterFaceGAN", generator=G.name, profile=profile, seed=seed,
-    )
-    for space in SPACES
-}  # fmt: skip
+directions = {space: method.editors() for space, method in fitted.items()}
 
 
 def correlated(space: str) -> torch.Tensor:
     """Correlation of the samples' distances to every two boundaries, (A, A)."""
-    return pearson(codes[space] @ directions[space].select(ATTRIBUTES).T)
+    return pearson(codes[space] @ directions[space].select(ATTRIBUTES).vectors.T)
 
 
 def frame(matrix: torch.Tensor) -> pd.DataFrame:
@@ -265,7 +257,7 @@ def frame(matrix: torch.Tensor) -> pd.DataFrame:
 
 
 columns = [NAMES.index(name) for name in ATTRIBUTES]
-normals = {space: directions[space].select(ATTRIBUTES) for space in SPACES}
+normals = {space: directions[space].select(ATTRIBUTES).vectors for space in SPACES}
 views = {
     "Z: cosine of normals": frame(normals["z"] @ normals["z"].T),
     "W: cosine of normals": frame(normals["w"] @ normals["w"].T),
@@ -310,9 +302,9 @@ lit = clear.select((clear["brightness"] >= clear["brightness"].median()).nonzero
 start = {space: G.map(clear.latents, space) for space in SPACES}
 
 
-def scaled(editor: LinearEditor) -> SigmaEditor:
+def scaled(editor: LinearEditor) -> ScaledEditor:
     """The editor, counted in the spread of its space's codes."""
-    return SigmaEditor(editor, UNIT[editor.space])
+    return ScaledEditor(editor, UNIT[editor.space])
 
 
 def turned(editor, name: str) -> torch.Tensor:
@@ -333,7 +325,7 @@ def moves(scores: torch.Tensor, name: str) -> torch.Tensor:
 EDITED = {(space, name, ""): turned(scaled(directions[space][name]), name) for space in SPACES for name in TARGETS}  # fmt: skip
 for space in SPACES:
     for name, held in PAIRS.items():
-        editor = scaled(directions[space].condition(name, [held]))
+        editor = scaled(directions[space].condition(name, [held])[name])
         EDITED[space, name, f"{held} held"] = turned(editor, name)
 for name in TARGETS:
     editor = LinearEditor(name, SIGMA @ directions["w"][name].direction, "w")
@@ -400,8 +392,8 @@ signs = towards_other_side(ends[name], CUT[NAMES.index(name)])
 lines = {
     "W": scaled(directions["w"][name]),
     "Z": scaled(directions["z"][name]),
-    f"Z, {held} held": scaled(directions["z"].condition(name, [held])),
-    f"W, {held} held": scaled(directions["w"].condition(name, [held])),
+    f"Z, {held} held": scaled(directions["z"].condition(name, [held])[name]),
+    f"W, {held} held": scaled(directions["w"].condition(name, [held])[name]),
 }
 WIDE = [0.0, 1.5, 3.0, 4.5, 6.5]
 strips = [strip_images(G, SignedEditor(e, signs), G.map(ends.latents, e.space), WIDE).flatten(0, 1) for e in lines.values()]  # fmt: skip
@@ -528,16 +520,16 @@ learners = {}
 for space in SPACES:
     first = load_config("SDD", profile, space=space, seed=seed, **SHORT)
     place = cache_folder("zw", {"generator": G.fingerprint, "config": str(first)})
-    learners[space, "SDD"] = sdd = DirectionLearner(first).fit(G, None, place.with_suffix(".sdd"))
+    learners[space, "SDD"] = sdd = DirectionLearner(first).fit(G, checkpoint=place.with_suffix(".sdd"))
     count = {} if smoke else {"steps": 60, "count": 16}
     second = load_config("DTH", profile, space=space, seed=seed, **count)
     place = cache_folder("zw", {"generator": G.fingerprint, "config": f"{first}{second}"})
-    learners[space, "DTH"] = DirectionLearner(second).fit(G, sdd.directions_, place.with_suffix(".dth"))  # fmt: skip
+    learners[space, "DTH"] = DirectionLearner(second).fit(G, start=sdd.editors(), checkpoint=place.with_suffix(".dth"))  # fmt: skip
 
 # %%
 rows = {}
 for (space, method), learner in learners.items():
-    vectors = learner.directions_.vectors
+    vectors = learner.vectors_
     penalty = held_out_penalty(learners[space, "DTH"].config, G, vectors, 8 if not smoke else 1)
     answers = learners[space, "SDD"].held_out_
     rows[space.upper(), method] = {
@@ -567,7 +559,7 @@ folder.save(figure, "two_stage", "Both stages in either space", vector=True)
 @torch.no_grad()
 def strongest(space: str, count: int = 3) -> list[LinearEditor]:
     """The directions of DTH that change the clear faces' pictures most."""
-    found = list(learners[space, "DTH"].directions_)
+    found = list(learners[space, "DTH"].editors().values())
     w = start[space][:16]
     change = [(G.synthesize(e.edit(w, 4.0)) - G.synthesize(e.edit(w, -4.0))).square().mean() for e in found]  # fmt: skip
     return [found[i] for i in torch.stack(change).argsort(descending=True)[:count].tolist()]
@@ -633,7 +625,7 @@ def span(editor) -> torch.Tensor:
 
 
 limited = {
-    (name, label): span(LayerEditor(scaled(directions["w"][name]), layers))
+    (name, label): span(directions["w"].scaled(UNIT["w"]).in_layers(*layers)[name])
     for name in CARRIED
     for label, layers in RANGES.items()
 }
@@ -675,7 +667,7 @@ def heads(labels, strengths, unit: str) -> list[str]:
 
 
 groups = (every, coarse, fine)
-strips = [by_layers(lambda label, k=k: space_of_w.editor(k, RANGES[label]), groups, SIGMAS) for k in range(3)]  # fmt: skip
+strips = [by_layers(lambda label, k=k: space_of_w.editors().in_layers(*RANGES[label])[f"PC{k + 1}"], groups, SIGMAS) for k in range(3)]  # fmt: skip
 labels, titles = [f"PC{k + 1}" for k in range(3)], heads(groups, SIGMAS, "σ")
 folder.save(image_grid(torch.stack(strips), row_labels=labels, column_labels=titles, cell=0.62), "ganspace_layers", "Principal components of w, in all layers, in the fine and in the coarse ones")  # fmt: skip
 
@@ -685,9 +677,9 @@ folder.save(image_grid(torch.stack(strips), row_labels=labels, column_labels=tit
 # Closed form: the directions of $w$ that change the styles of some layers most, $\max \lVert A n\rVert$.
 
 # %%
-factorised = {label: SeFa(components=3).fit(G.style_weights(layers)) for label, layers in RANGES.items()}  # fmt: skip
+factorised = {label: SeFa(components=3, layers=layers).fit(G) for label, layers in RANGES.items()}  # fmt: skip
 PUSHED = [-6.0, -3.0, 0.0, 3.0, 6.0]
-strips = [by_layers(lambda k, label=label: factorised[label].editor(k, "w+", RANGES[label]), range(2), PUSHED) for label in RANGES]  # fmt: skip
+strips = [by_layers(lambda k, label=label: factorised[label].editors()[f"SeFa{k + 1}"], range(2), PUSHED) for label in RANGES]  # fmt: skip
 labels, titles = list(RANGES), heads(["component 1", "component 2"], PUSHED, "")
 folder.save(image_grid(torch.stack(strips), row_labels=labels, column_labels=titles), "sefa_layers", "SeFa's first two components of the style weights of some layers, moved in those layers")  # fmt: skip
 sefa = pd.DataFrame(
@@ -695,7 +687,7 @@ sefa = pd.DataFrame(
         label: {
             "share of the first": float(model.share_[0]),
             "share of three": float(model.share_.sum()),
-            "moves most": ATTRIBUTES[int(span(model.editor(0, "w+", RANGES[label]))[columns].abs().argmax())],
+            "moves most": ATTRIBUTES[int(span(model.editors()["SeFa1"])[columns].abs().argmax())],
         }
         for label, model in factorised.items()
     }
@@ -716,7 +708,7 @@ LIMITS = LIMITS if not smoke else {"warmth": upper_half}
 F18 = {}
 for name, layers in LIMITS.items():
     for label, part in (("all layers", (0, G.w_layers)), ("limited", layers)):
-        change = span(LayerEditor(asked[name], part))
+        change = span(asked.in_layers(*part)[name])
         i = NAMES.index(name)
         rest = change[[c for c in columns if c != i]].abs().mean()
         F18[name, label] = {"layers": ", ".join(G.w_names[slice(*part)]), "moves": float(change[i]), "others move": float(rest), "others / own": float(rest / change[i].abs())}  # fmt: skip
@@ -726,7 +718,7 @@ folder.table(F18, "F18_layers", "SGF's fast version from -3 to +3 sd asked for, 
 
 # %%
 ASKED = [-4.0, -2.0, 0.0, 2.0, 4.0]
-strips = [by_layers(lambda part, n=n: LayerEditor(asked[n], part), ((0, G.w_layers), layers), ASKED) for n, layers in LIMITS.items()]  # fmt: skip
+strips = [by_layers(lambda part, n=n: asked.in_layers(*part)[n], ((0, G.w_layers), layers), ASKED) for n, layers in LIMITS.items()]  # fmt: skip
 labels, titles = list(LIMITS), heads(["all layers", "limited"], ASKED, " sd")
 folder.save(image_grid(torch.stack(strips), row_labels=labels, column_labels=titles), "F18_layers", "SGF in W: in all layers, and limited to half of them")  # fmt: skip
 

@@ -13,9 +13,8 @@ import argparse
 from pathlib import Path
 
 import facenb
-from facenb.editors import Directions
 from facenb.generators import DEFAULT
-from facenb.methods.interfacegan import fit_boundaries
+from facenb.methods.interfacegan import InterFaceGAN
 from facenb.samples import load_samples
 
 
@@ -31,20 +30,13 @@ def main() -> None:
     scorers = facenb.load_scorers(framing=generator.framing)
     space = "w" if "w" in generator.spaces else "z"
     samples = load_samples(generator, scorers, args.n, space)
-    boundaries = fit_boundaries(samples, args.confident, args.seed)
-    directions = Directions.from_editors(
-        {name: boundary.editor(name, space) for name, boundary in boundaries.items()},
-        method="InterFaceGAN",
-        generator=generator.name,
-        samples=len(samples),
-        confident=args.confident,
-        seed=args.seed,
-        validation={name: round(b.accuracy_["validation"], 4) for name, b in boundaries.items()},
+    method = InterFaceGAN(args.confident, seed=args.seed).fit(generator, samples)
+    editors = method.editors().with_provenance(
         command=f"python -m scripts.learn_boundaries --generator {generator.name} --n {args.n} "
         f"--confident {args.confident} --seed {args.seed}",
     )
-    directions.save(args.out)
-    print({name: round(b.accuracy_["validation"], 3) for name, b in boundaries.items()})
+    editors.save(args.out)
+    print(editors.provenance["validation"])
 
 
 if __name__ == "__main__":

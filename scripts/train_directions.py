@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from safetensors.torch import save
 
 from facenb.data import data_path
-from facenb.editors import Directions
 from facenb.errors import unknown
 from facenb.generators import EMBEDDED, load_generator
 from facenb.methods.two_stage.trained import ALL, train_all
@@ -46,11 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     facts = {"profile": options.profile, "seed": options.seed, "hardware": generator.device.type}
     for method, learner in learners.items():
-        found = learner.directions_
-        named = Directions(
-            found.names, found.vectors, found.space, provenance=found.provenance | facts
-        )
-        named.save(_FOLDER / f"{method.lower()}_{generator.name}.safetensors")
+        editors = learner.editors().with_provenance(**facts)
+        editors.save(_FOLDER / f"{method.lower()}_{generator.name}.safetensors")
         print(method, learner.held_out_ or "", flush=True)
     histories = {
         f"{method}/{name}": values.float()

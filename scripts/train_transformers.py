@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from facenb.data import data_path
 from facenb.generators import EMBEDDED, load_generator
-from facenb.methods.latent_transformer.fitting import fit_to_scores
+from facenb.methods.latent_transformer import LEARNING_RATE, LatentTransformer
 from facenb.presets import load_profile
 from facenb.sampling import sample_scored
 from facenb.scorers import load_scorers
@@ -25,9 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     generator = load_generator(EMBEDDED)
     scorers = load_scorers(framing=generator.framing)
     samples = sample_scored(generator, scorers, load_profile(options.profile).samples, options.seed)
-    transformers = fit_to_scores(samples, scorers.attributes, options.seed).transformers(
-        generator=generator.name, profile=options.profile, samples=len(samples), gamma="labels"
-    )
+    method = LatentTransformer(learning_rate=LEARNING_RATE, seed=options.seed)
+    transformers = method.fit(generator, samples).editors()
+    transformers = transformers.with_provenance(profile=options.profile, gamma="labels")
     path = data_path("__init__.py").parent / f"transformers_{generator.name}.safetensors"
     transformers.save(path)
     print(f"{path.name}: {', '.join(transformers.names)}")

@@ -58,7 +58,7 @@ samples = load_samples(plain, scorers, 2_000, "w", check=False)
 """,
     """
 G = plain.variant(truncation=0.7)
-directions = facenb.load_directions("interfacegan", plain.name)
+directions = facenb.load_editors("interfacegan", plain.name)
 own = G.map(G.sample(3, seed=5), "w+")
 """,
     """

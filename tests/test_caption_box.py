@@ -56,7 +56,7 @@ def field():
     codes = generator.sample(600, seed=0)
     config = MappingConfig(layers=2, steps=200, batch=64, noise=1.0)
     conditions = words(generator.synthesize(codes))
-    return SurrogateGradientField(config).fit(codes.values, conditions, words.names)
+    return SurrogateGradientField(config).fit_latents(codes.values, conditions, words.names)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import facenb
-from facenb.editors import Directions, LinearEditor
+from facenb.editors import LinearEditor
 from facenb.errors import SpaceError, UnknownNameError
 from facenb.generators import Generator, load_generator
 from facenb.latents import Latents
@@ -373,7 +373,7 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="deviation, label; given"):
         run({"pure": PURE}, change="labels")
     with pytest.raises(TypeError, match=r"mapping of editors.*take \.editors\(\)"):
-        run({"lines": Directions(("smile",), SMILE[None])})
+        run({"lines": [LinearEditor("smile", SMILE)]})
     with pytest.raises(ValueError, match="two faces or more, given 1"):
         run({"pure": PURE}, FACES[:1])
     with pytest.raises(ValueError, match="its threshold is not measured"):
@@ -391,7 +391,7 @@ def test_on_real_faces():
     people = embed(generator, identity, generator.sample(64, seed=2))
     identity.threshold = false_acceptance_threshold(people)
     before = score_once(generator, scorers, generator.sample(64, seed=3))
-    lines = facenb.load_directions("interfacegan", generator.name).editors()
+    lines = facenb.load_editors("interfacegan", generator.name)
     random = {
         "glasses": LinearEditor(
             "random", torch.randn(100, generator=torch.Generator().manual_seed(0))

@@ -312,7 +312,7 @@ REFUSED = {
     _empty_dictionary: "an empty dictionary",
     _text: "begins with b'1.0, 2.0'",
     _empty: "begins with b''",
-    _safetensors: "read by Directions.load",
+    _safetensors: "read by Editors.load",
     _folder: "given a folder",
     _large: "up to 64 MiB, given 68,157,440 bytes",
 }

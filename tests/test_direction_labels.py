@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from facenb.editors import Directions
+from facenb.editors import Editors
 from facenb.metrics.direction_labels import (
     best_directions,
     entanglement,
@@ -146,11 +146,13 @@ def test_confidence_falls_where_the_sign_is_unsure():
 
 def test_renaming_turns_falling_directions_and_keeps_what_was_known():
     vectors, intercepts = torch.eye(5, 8), torch.arange(5.0)
-    old = Directions([f"PC{i}" for i in range(5)], vectors, "z", intercepts, {"method": "GANSpace"})
+    names, facts = [f"PC{i}" for i in range(5)], {"method": "GANSpace"}
+    old = Editors.from_vectors(names, vectors, "z", intercepts, facts)
     new = rename(old, name_directions(paths(), ATTRIBUTES))
     assert new.names == ("yaw", "smile", "yaw 2", "PC3", "PC4")
     assert torch.equal(new.vectors.diagonal(), torch.tensor([1.0, -1, 1, 1, 1]))
-    assert new.intercepts.tolist() == [0, -1, 2, 3, 4]
+    assert [editor.intercept for editor in new.values()] == [0, -1, 2, 3, 4]
+    assert new["smile"].name == "smile"
     assert new.provenance["method"] == "GANSpace"
     assert new.provenance["names"]["smile"]["was"] == "PC1"
     assert new.provenance["names"]["PC3"]["confidence"] < 0.9
@@ -170,4 +172,4 @@ def test_bad_input_says_what_was_given_and_what_is_allowed():
     with pytest.raises(ValueError, match="two samples and two attributes, given 1 and 2"):
         name_directions(torch.zeros(1, 3, 2), ("yaw", "age"))
     with pytest.raises(ValueError, match="expected 1 names, given 0"):
-        rename(Directions(["a"], torch.eye(1, 4)), [])
+        rename(Editors.from_vectors(["a"], torch.eye(1, 4)), [])

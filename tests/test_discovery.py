@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from facenb.editors import Directions
+from facenb.editors import Editors
 from facenb.errors import FacenbError, UnknownNameError
 from facenb.methods.two_stage import (
     KINDS,
@@ -84,7 +84,7 @@ def same(one: DirectionLearner, other: DirectionLearner) -> bool:
         strict=True,
     )
     return (
-        torch.equal(one.directions_.vectors, other.directions_.vectors)
+        torch.equal(one.vectors_, other.vectors_)
         and all(torch.equal(a, b) for a, b in weights)
         and one.history_.keys() == other.history_.keys()
         and all(torch.equal(one.history_[name], other.history_[name]) for name in one.history_)
@@ -281,8 +281,8 @@ def test_it_learns_to_tell_obviously_different_changes_apart(matrix):
     accuracy = learner.history_["accuracy"]
     assert accuracy.shape == (150,) and accuracy[-50:].mean() > accuracy[:50].mean() + 0.2
     assert learner.history_["regression"][-50:].mean() < learner.history_["regression"][:50].mean()
-    assert learner.directions_.names == tuple(f"SDD {i}" for i in range(6))
-    assert learner.directions_.provenance["config"]["matrix"] == matrix
+    assert learner.editors().names == tuple(f"SDD {i}" for i in range(6))
+    assert learner.editors().provenance["config"]["matrix"] == matrix
 
 
 def test_held_out_accuracy_of_an_untrained_reconstructor_is_chance():
@@ -294,8 +294,8 @@ def test_held_out_accuracy_of_an_untrained_reconstructor_is_chance():
 
 def test_provenance_is_saved_with_the_directions(uninterrupted, tmp_path):
     path = tmp_path / "directions.safetensors"
-    uninterrupted.directions_.save(path)
-    found = Directions.load(path)
+    uninterrupted.editors().save(path)
+    found = Editors.load(path)
     assert found.provenance["config"] == dataclasses.asdict(CONFIG)
     assert found.provenance["generator"] == "blobs"
     assert found.provenance["held_out"] == dataclasses.asdict(uninterrupted.held_out_)

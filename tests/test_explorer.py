@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from tiny import DIM, NAMES, Bend, TinyGenerator, TinySuite, drive, pixels, shown
 
-from facenb.editors import Directions
+from facenb.editors import Editors
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
 from facenb.widgets.explorer import EditState, Explorer
 from facenb.widgets.explorer import explorer as explorer_module
@@ -30,15 +30,15 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def directions() -> Directions:
+def directions() -> Editors:
     vectors = torch.randn(3, DIM, generator=torch.Generator().manual_seed(2))
-    return Directions(NAMES, vectors)
+    return Editors.from_vectors(NAMES, vectors)
 
 
 @pytest.fixture
 def make(directions, tmp_path):
     def build(generator=None, **options) -> Explorer:
-        editors = options.pop("editors", directions.editors())
+        editors = options.pop("editors", directions)
         options = {"size": 16, "folder": tmp_path / "edits"} | options
         return Explorer(generator or TinyGenerator(), editors, **options)
 
@@ -66,7 +66,7 @@ def test_set_reset_undo_redo(make):
     edited = pixels(explorer.image)
     assert explorer.state == EditState(5, 2, {"smile": 2.0, "age": -1.0})
     assert not (edited == start).all()
-    explorer.hold("glasses")
+    explorer.condition_on("glasses")
     explorer.reset()
     assert explorer.state == EditState(5, 2)
     assert (pixels(explorer.image) == start).all()
@@ -144,7 +144,7 @@ def test_bad_seed_text_is_a_message_and_changes_nothing(make, text):
 def test_holding_keeps_the_distance_exactly(make, directions):
     explorer = make(seed=1)
     glasses, start = directions["glasses"], explorer.latents
-    explorer.hold("glasses")
+    explorer.condition_on("glasses")
     explorer.set(smile=2.5, age=-1.5)
     torch.testing.assert_close(
         glasses.distance(explorer.latents), glasses.distance(start), rtol=0, atol=1e-6
@@ -161,7 +161,7 @@ def test_holding_keeps_the_distance_exactly(make, directions):
 
 def test_a_held_attribute_still_moves_by_its_own_slider(make, directions):
     explorer = make()
-    explorer.hold("glasses", "age")
+    explorer.condition_on("glasses", "age")
     explorer.set(glasses=2.0, smile=1.0)
     start = TinyGenerator().sample(1)
     age = directions["age"]
@@ -170,8 +170,8 @@ def test_a_held_attribute_still_moves_by_its_own_slider(make, directions):
 
 
 def test_a_non_linear_editor_is_conditioned_but_not_held(make, directions):
-    explorer = make(editors=directions.editors() | {"bend": Bend()})
-    explorer.hold("smile", "glasses")
+    explorer = make(editors={**directions, "bend": Bend()})
+    explorer.condition_on("smile", "glasses")
     explorer.set(bend=2.0)
     start = TinyGenerator().sample(1)
     moved = directions.vectors @ (explorer.latents - start).values[0]
@@ -179,12 +179,12 @@ def test_a_non_linear_editor_is_conditioned_but_not_held(make, directions):
     with pytest.raises(KeyError):
         explorer._view.sliders.tick("bend")
     with pytest.raises(ValueError, match="only an editor with a direction"):
-        explorer.hold("bend")
+        explorer.condition_on("bend")
 
 
 def test_holding_what_leaves_nothing_is_a_message(make):
     same = torch.eye(DIM)[:1].repeat(2, 1)
-    explorer = make(editors=Directions(("one", "other"), same).editors())
+    explorer = make(editors=Editors.from_vectors(("one", "other"), same))
     explorer.set(one=1.0)
     explorer._view.sliders.tick("other").value = True
     assert "nothing of it is left" in explorer._view.status.value
@@ -260,7 +260,7 @@ def test_an_error_while_drawing_is_shown_and_the_next_state_draws(make, directio
                 raise RuntimeError("no <such> edit")
             return latents
 
-    explorer = make(editors=directions.editors() | {"broken": Broken("broken")})
+    explorer = make(editors={**directions, "broken": Broken("broken")})
     explorer._view.sliders.slider("broken").value = 1.0
     assert "no &lt;such&gt; edit" in explorer._view.status.value
     with pytest.raises(RuntimeError, match="no <such> edit"):
@@ -342,7 +342,7 @@ def test_the_strip_shows_the_attribute_moved_last(make):
 
 def test_an_edit_comes_back_from_json(make, tmp_path):
     explorer = make(seed=8, index=3)
-    explorer.hold("glasses")
+    explorer.condition_on("glasses")
     explorer.set(age=-1.25, smile=0.1 + 0.2)
     path = explorer.save_edit()
     assert path.parent == tmp_path / "edits" and path.suffix == ".json"
@@ -418,7 +418,7 @@ def test_an_edit_of_other_editors_loads_with_a_warning(make):
     explorer = make()
     explorer.set(smile=2.0)
     path = explorer.save_edit()
-    others = make(editors=Directions(NAMES, torch.eye(DIM)[:3]).editors())
+    others = make(editors=Editors.from_vectors(NAMES, torch.eye(DIM)[:3]))
     with pytest.warns(UserWarning, match="not those that this edit was saved with"):
         others.load_edit(path)
     assert others.state == explorer.state
@@ -482,7 +482,7 @@ def test_a_file_that_cannot_be_written_is_a_message(make, tmp_path):
 
 def test_file_names_are_plain_and_short(make, directions):
     names = tuple(f"a/b <{i}> {'x' * 20}" for i in range(5))
-    editors = Directions(names, torch.eye(DIM)[:5]).editors()
+    editors = Editors.from_vectors(names, torch.eye(DIM)[:5])
     explorer = make(editors=editors)
     explorer._view.sliders.slider(names[0]).value = 0.1
     assert explorer.save_png().name == f"seed0_a-b--0--{'x' * 20}+0.1.png"
@@ -498,7 +498,7 @@ def test_what_cannot_be_built(make, directions):
     with pytest.raises(ValueError, match="at least one editor"):
         make(editors={})
     with pytest.raises(SpaceError, match="'w', 'z'"):
-        make(editors=directions.editors() | {"bend": Bend(space="w")})
+        make(editors={**directions, "bend": Bend(space="w")})
     with pytest.raises(SpaceError, match=r"'w'.*tiny.*'z'"):
         make(editors={"bend": Bend(space="w")})
     with pytest.raises(ValueError, match="strength_range"):
@@ -517,7 +517,7 @@ def test_set_refuses_what_the_sliders_cannot_show(make):
     with pytest.raises(UnknownNameError, match="Did you mean 'smile'"):
         explorer.set(smiel=0.0)
     with pytest.raises(UnknownNameError, match="hat"):
-        explorer.hold("hat")
+        explorer.condition_on("hat")
     assert explorer.state == EditState()
 
 

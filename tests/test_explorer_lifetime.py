@@ -18,7 +18,7 @@ from ipywidgets.widgets import widget as registry
 from jupyter_client import KernelManager
 from tiny import DIM, NAMES, StyledGenerator, TinyGenerator, TinySuite, drive
 
-from facenb.editors import Directions
+from facenb.editors import Editors
 from facenb.errors import FacenbError
 from facenb.widgets import live
 from facenb.widgets.explorer import Explorer, screen
@@ -34,7 +34,7 @@ def own_cache(tmp_path, monkeypatch):
 
 def build(generator, space: str = "z", **options) -> Explorer:
     vectors = torch.randn(3, DIM, generator=torch.Generator().manual_seed(2))
-    return Explorer(generator, Directions(NAMES, vectors, space), size=16, **options)
+    return Explorer(generator, Editors.from_vectors(NAMES, vectors, space), size=16, **options)
 
 
 def threads() -> list[str]:
@@ -123,7 +123,7 @@ def test_thirty_sliders_cost_few_widgets():
             super().__init__()
             self.basis = torch.nn.Parameter(torch.randn(40, 192), False)
 
-    explorer = Explorer(Wide(), Directions(tuple(names), vectors), size=16)
+    explorer = Explorer(Wide(), Editors.from_vectors(tuple(names), vectors), size=16)
     count = len(registry._instances) - before
     assert count < 140  # three widgets for each part that cannot share its looks
     for section in explorer._view.sliders._sections.values():

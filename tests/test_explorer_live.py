@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from tiny import DIM, LAYERS, NAMES, Bend, StyledGenerator, TinySuite, drive, pixels, shown
 
-from facenb.editors import Directions, LayerEditor, LinearEditor
+from facenb.editors import Editors, LayerEditor, LinearEditor
 from facenb.errors import FacenbError, SpaceError
 from facenb.latents import Latents
 from facenb.scorers import Attribute
@@ -32,9 +32,9 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def directions() -> Directions:
+def directions() -> Editors:
     vectors = torch.randn(3, DIM, generator=torch.Generator().manual_seed(2))
-    return Directions(NAMES, vectors, "w")
+    return Editors.from_vectors(NAMES, vectors, "w")
 
 
 @pytest.fixture
@@ -460,14 +460,14 @@ def test_codes_are_mapped_to_the_editors(make, directions, mine):
 
 def test_editors_of_w_act_on_codes_of_w_plus(make, directions):
     codes = torch.randn(1, LAYERS, DIM, generator=torch.Generator().manual_seed(3))
-    editors = directions.editors() | {"bend": Bend(space="w")}
+    editors = {**directions, "bend": Bend(space="w")}
     explorer = make(editors=editors, latents=codes)
     assert explorer._engine.space == "w+" and "smile" in explorer._engine.holdable
     explorer.set(smile=2.0)
     shift = explorer.latents.values - codes
     torch.testing.assert_close(shift, (2 * directions.vectors[0]).expand_as(codes))
     explorer.reset()
-    explorer.hold("age")
+    explorer.condition_on("age")
     explorer.set(bend=1.5)
     each = [Bend(space="w").edit(Latents(layer, "w"), 1.5).values for layer in codes[0].split(1)]
     free = torch.cat(each) - codes[0]
@@ -481,7 +481,7 @@ def test_an_edit_of_w_can_be_shown_among_editors_of_w_plus(make, directions, rec
     explorer.set(smile=2.0)
     path = explorer.save_edit()
     extra = {"low": LinearEditor("low", directions.vectors[0], "w+", (0, 2))}
-    other = make(editors=directions.editors() | extra)
+    other = make(editors={**directions, **extra})
     other.load_edit(path)
     assert other.state == explorer.state and not len(recwarn)
     assert (pixels(other.image) == pixels(explorer.image)).all()
@@ -506,7 +506,7 @@ def test_bad_latents_are_refused(make, latents, error, message):
 
 
 def test_latents_that_cannot_be_taken_to_the_editors_are_refused(make, directions):
-    of_z = Directions(NAMES, directions.vectors, "z")
+    of_z = Editors.from_vectors(NAMES, directions.vectors, "z")
     with pytest.raises(SpaceError, match=r"latents are in space 'w'.*editors work in 'z'"):
         make(editors=of_z, latents=Latents(torch.zeros(1, DIM), "w"))
     of_layers = {"low": LinearEditor("low", directions.vectors[0], "w+")}
@@ -525,16 +525,16 @@ def test_editors_of_another_generator_are_refused_at_once(make, directions):
     inner = LayerEditor(LinearEditor("a", torch.ones(5), "w"), (0, 2))
     with pytest.raises(ValueError, match=r"'a' cannot edit a code \(1, 4, 6\) of styled"):
         make(editors={"a": inner})
-    foreign = Directions(NAMES, directions.vectors, "w", provenance={"generator": "other"})
+    foreign = directions.with_provenance(generator="other")
     with pytest.raises(FacenbError, match="made for other, the generator here is styled"):
         make(editors=foreign)
-    own = Directions(NAMES, directions.vectors, "w", provenance={"generator": "styled"})
+    own = directions.with_provenance(generator="styled", fingerprint="f2")
     assert make(editors=own)._engine.space == "w"
 
 
 def test_editors_as_a_set_a_mapping_or_several(make, directions):
     state = []
-    for editors in (directions, directions.editors(), list(directions)):
+    for editors in (directions, dict(directions), list(directions.values())):
         explorer = make(editors=editors)
         explorer.set(age=1.0)
         state.append(explorer.latents.values)

@@ -10,13 +10,13 @@ from sklearn.decomposition import IncrementalPCA
 from torch import nn
 
 from facenb import load_generator
-from facenb.editors import Directions
+from facenb.editors import Editors
 from facenb.errors import SpaceError, UnknownNameError
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.methods import principal_components as pca
-from facenb.methods.ganspace import GANSpace, activations_of
-from facenb.methods.ganspace_editors import component_editors
+from facenb.methods.by_attribute import by_attribute
+from facenb.methods.ganspace import GANSpace, activations_of, fit_ganspace
 from facenb.methods.principal_components import principal_components
 from facenb.methods.sefa import SeFa
 from facenb.sampling import ScoredSamples
@@ -184,7 +184,7 @@ def test_an_affine_layer_gives_back_the_map_that_made_it():
 def test_directions_are_least_squares_on_the_coordinates():
     rows, z = data(), normal(500, 4, seed=7) + 3
     z = z + 0.1 * rows[:, :4]
-    model = GANSpace(6).fit(z, rows)
+    model = GANSpace(6).fit_latents(z, rows)
     x = (rows - model.mean_) @ model.components_.T
     design = torch.cat([x, torch.ones(500, 1).double()], dim=1)
     expected = torch.linalg.lstsq(design, z).solution[:6]
@@ -199,7 +199,7 @@ def test_directions_are_least_squares_on_the_coordinates():
 
 def test_known_linear_map_from_tensors():
     z, maps = normal(400, 5), normal(20, 5, seed=2)
-    model = GANSpace(5).fit(z, z @ maps.T + 7)
+    model = GANSpace(5).fit_latents(z, z @ maps.T + 7)
     # z = M⁺(y − 7): the least squares must carry component v_k to the direction of M⁺v_k
     expected = model.components_ @ torch.linalg.pinv(maps).T
     expected = expected / expected.norm(dim=1, keepdim=True)
@@ -208,7 +208,7 @@ def test_known_linear_map_from_tensors():
 
 def test_latents_of_z_are_degenerate_and_w_is_analysed_itself():
     z = load_generator("digiface-dcgan-64").sample(20_000).values
-    spread = GANSpace(100).fit(z).variance_
+    spread = GANSpace(100).fit_latents(z).variance_
     assert 0.8 < spread[-1] < spread[0] < 1.2  # nothing but the noise of sampling
     model = GANSpace(3, space="w", n=5000).fit(Toy())
     assert model.layer_ is None
@@ -220,7 +220,7 @@ def test_latents_of_z_are_degenerate_and_w_is_analysed_itself():
 def test_the_samples_are_those_of_the_generator_whatever_the_batch():
     toy, layer = Toy(), "affine"
     codes = toy.sample(300, seed=4)
-    whole = GANSpace(4).fit(codes.values, activations_of(toy, layer, codes))
+    whole = GANSpace(4).fit_latents(codes.values, activations_of(toy, layer, codes))
     for batch in (300, 64, 7, 1):
         model = GANSpace(4, layer, n=300, batch=batch, seed=4).fit(toy)
         assert (model.components_ - whole.components_).abs().max() < 1e-5
@@ -256,29 +256,29 @@ def test_the_first_layer_of_the_dcgan_gives_sefa():
 def test_edits_are_in_standard_deviations_and_in_ranges_of_layers():
     model = GANSpace(3, space="w", n=2000).fit(Toy())
     w = Toy().sample(5, space="w")
-    moved = model.editor(1).edit(w, 1.5) - w
+    editors = model.editors()
+    moved = editors["PC2"].edit(w, 1.5) - w
     expected = 1.5 * model.sigma_[1] * model.directions_[1]
     assert torch.allclose(moved.values, expected.float().expand(5, 6), atol=1e-5)
     plus = Latents(w.values[:, None].repeat(1, 8, 1), "w+")
-    shift = (model.editor(1, layers=(2, 5)).edit(plus, 1.0) - plus).values
+    shift = (editors.in_layers(2, 5)["PC2"].edit(plus, 1.0) - plus).values
     assert shift[:, 2:5].abs().min() > 0 and shift[:, :2].abs().max() == 0 == shift[:, 5:].max()
     with pytest.raises(SpaceError):
-        model.editor(0).edit(Toy().sample(1), 1.0)
-    with pytest.raises(IndexError, match="from 0 to 2, given 3"):
-        model.editor(3)
+        editors["PC1"].edit(Toy().sample(1), 1.0)
 
 
 def test_directions_carry_their_provenance_and_count_from_the_mean(tmp_path):
     model = GANSpace(3, space="w", n=2000, seed=5).fit(Toy())
-    directions = model.directions(profile="smoke")
+    directions = model.editors().with_provenance(profile="smoke")
     assert directions.names == ("PC1", "PC2", "PC3") and directions.space == "w"
     mean = Latents(model.latent_mean_.float()[None], "w")
-    assert float(directions["PC1"].distance(mean)) == pytest.approx(0, abs=1e-5)
+    assert float(directions.unscaled()["PC1"].distance(mean)) == pytest.approx(0, abs=1e-5)
     directions.save(tmp_path / "pcs.safetensors")
-    facts = Directions.load(tmp_path / "pcs.safetensors").provenance
+    found = Editors.load(tmp_path / "pcs.safetensors")
+    facts = found.provenance
     assert facts["method"] == "GANSpace" and facts["generator"] == "toy"
     assert (facts["seed"], facts["n"], facts["profile"]) == (5, 2000, "smoke")
-    assert facts["sigma"] == pytest.approx(model.sigma_.tolist(), abs=1e-5)
+    assert [editor.unit for editor in found.values()] == model.sigma_.tolist()
 
 
 def test_same_seed_same_components_and_sklearn_contract():
@@ -292,21 +292,21 @@ def test_bad_input_says_what_was_given_and_what_is_allowed():
     with pytest.raises(UnknownNameError, match=r"unknown layer 'affin'\. Did you mean 'affine'"):
         GANSpace(2, layer="affin").fit(Toy())
     with pytest.raises(ValueError, match=r"1 to 12 \(12 dimensions, 500 samples\), given 13"):
-        GANSpace(13).fit(data())
+        GANSpace(13).fit_latents(data())
     with pytest.raises(ValueError, match=r"1 to 3 \(12 dimensions, 4 samples\), given 5"):
-        GANSpace(5).fit(data(n=4))
+        GANSpace(5).fit_latents(data(n=4))
     with pytest.raises(ValueError, match=r"rank 6, given 7\. Ask for 6 or fewer"):
         GANSpace(7, n=500).fit(Toy())
     with pytest.raises(ValueError, match="n ≥ 2 and batch ≥ 1, given 1 and 256"):
         GANSpace(1, n=1).fit(Toy())
     with pytest.raises(ValueError, match=r"samples: .* given 12 NaN or infinite"):
-        GANSpace(2).fit(data().index_fill(0, torch.tensor([3]), torch.nan))
+        GANSpace(2).fit_latents(data().index_fill(0, torch.tensor([3]), torch.nan))
     with pytest.raises(ValueError, match="as many activations as latents, given 5 and 4"):
-        GANSpace(2).fit(data(n=4), data(n=5))
+        GANSpace(2).fit_latents(data(n=4), data(n=5))
     with pytest.raises(ValueError, match=r"floating rows \(B, D\)"):
-        GANSpace(2).fit(torch.zeros(3, 4, 5))
+        GANSpace(2).fit_latents(torch.zeros(3, 4, 5))
     with pytest.raises(ValueError, match=r"floating rows \(B, D\), given torch.int64"):
-        GANSpace(2).fit(torch.zeros(3, 4, dtype=torch.int64))
+        GANSpace(2).fit_latents(torch.zeros(3, 4, dtype=torch.int64))
 
 
 def test_a_layer_beyond_memory_goes_by_batches_or_is_refused(monkeypatch):
@@ -327,21 +327,29 @@ def test_a_layer_beyond_memory_goes_by_batches_or_is_refused(monkeypatch):
 def test_a_score_gets_the_component_that_it_follows_and_its_sign(tmp_path, monkeypatch):
     monkeypatch.setattr("facenb.storage.cache.cache_dir", lambda: tmp_path)
     generator = load_generator("digiface-dcgan-64")
-    model = GANSpace(components=5, n=64, seed=3).fit(generator)
+    model = fit_ganspace(GANSpace(components=5, n=64, seed=3), generator)
     codes, chosen = generator.sample(400, seed=1), model.directions_[[4, 1]]
     scores = (codes.values.double() @ chosen.T * torch.tensor([1.0, -2.0])).float()
     samples = ScoredSamples(codes, scores, ("fifth", "second, the other way"))
-    editors = component_editors(generator, samples, n=64, components=5, seed=3)
+    editors = by_attribute(model.editors(), samples)
+    assert editors.names == samples.names
     assert [editor.name for editor in editors.values()] == ["PC5", "PC2"]
-    for i, editor in enumerate(editors.values()):
-        signed = editor.direction.double() @ chosen[i] * (1, -1)[i]
+    assert editors["fifth"].unit == model.sigma_[4] and editors.provenance["seed"] == 3
+    for i, direction in enumerate(editors.vectors):
+        signed = direction.double() @ chosen[i] * (1, -1)[i]
         assert float(signed) == pytest.approx(1)  # strength raises the score
+    centre = codes.with_values(model.latent_mean_.float()[None])
+    distances = [editor.editor.distance(centre) for editor in editors.values()]
+    assert torch.cat(distances).abs().max() < 1e-5
+    with pytest.raises(ValueError, match=r"samples of space 'w' and dimension 6, given Latents"):
+        by_attribute(GANSpace(2, space="w", n=64).fit(Toy()).editors(), samples)
 
     def refuse(*_args):
         raise AssertionError("taken again")
 
     monkeypatch.setattr(GANSpace, "fit", refuse)
-    again = component_editors(generator, samples, n=64, components=5, seed=3)
-    assert torch.equal(again["fifth"].direction, editors["fifth"].direction)
+    again = fit_ganspace(GANSpace(components=5, n=64, seed=3), generator)
+    assert torch.equal(by_attribute(again.editors(), samples).vectors, editors.vectors)
+    assert again.editors().provenance == model.editors().provenance
     with pytest.raises(AssertionError, match="taken again"):
-        component_editors(generator, samples, n=64, components=5, seed=4)
+        fit_ganspace(GANSpace(components=5, n=64, seed=4), generator)

@@ -27,7 +27,7 @@ def test_thresholds_are_zero_for_log_odds_and_the_median_otherwise():
 def test_a_linear_layer_fails_where_three_layers_do_not():
     (z, labels), (unseen, truth) = curved_world(), curved_world(seed=1)
     reports = {
-        hidden: LatentClassifier(hidden, epochs=30, batch=64, rate=5e-3)
+        hidden: LatentClassifier(hidden, epochs=30, batch=64, learning_rate=5e-3)
         .fit(z, labels, ["half", "ring"])
         .report(unseen, truth)
         for hidden in (None, 32)
@@ -52,7 +52,7 @@ def test_measures_are_those_of_sklearn():
 
 def test_it_is_a_differentiable_scorer():
     z, labels = curved_world(n=400)
-    model = LatentClassifier(16, epochs=5, batch=32, rate=5e-3).fit(z, labels)
+    model = LatentClassifier(16, epochs=5, batch=32, learning_rate=5e-3).fit(z, labels)
     codes = z[:5].clone().requires_grad_()
     model.logits(codes)[:, 0].sum().backward()
     assert (codes.grad[:, 0] > 0).all()  # towards the positive side of the half-space

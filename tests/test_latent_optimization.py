@@ -22,10 +22,12 @@ def start(n: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
     return codes, world(codes)
 
 
-def test_the_first_step_of_adam_is_the_rate_against_the_gradient():
+def test_the_first_step_of_adam_is_the_learning_rate_against_the_gradient():
     codes, before = start()
     target = before + torch.tensor([1.0, 0.0])
-    found = optimise_latents(codes, before, target, world, MEAN, SCALE, rate=0.1, max_steps=1)
+    found = optimise_latents(
+        codes, before, target, world, MEAN, SCALE, learning_rate=0.1, max_steps=1
+    )
     gradient = torch.tensor([-1.0, 0.0]) @ MIX
     assert torch.allclose(found.codes, codes - 0.1 * gradient.sign(), atol=1e-5)
 
@@ -33,7 +35,9 @@ def test_the_first_step_of_adam_is_the_rate_against_the_gradient():
 def test_it_is_what_torch_s_adam_does():
     codes, before = start(3)
     target = before + torch.tensor([3.0, -3.0])
-    found = optimise_latents(codes, before, target, world, MEAN, SCALE, rate=0.05, max_steps=8)
+    found = optimise_latents(
+        codes, before, target, world, MEAN, SCALE, learning_rate=0.05, max_steps=8
+    )
     z = codes.clone().requires_grad_()
     adam = torch.optim.Adam([z], lr=0.05)
     for _ in range(8):
@@ -50,7 +54,7 @@ def test_statuses_and_independence():
     target[1] = before[1]
     target[2] += 1e4
     together = optimise_latents(
-        codes, before, target, world, MEAN, SCALE, rate=0.2, max_steps=60, limit=10.0
+        codes, before, target, world, MEAN, SCALE, learning_rate=0.2, max_steps=60, limit=10.0
     )
     assert together.status == (REACHED, ALREADY_MET, DIVERGED, REACHED)
     assert torch.equal(together.codes[1], codes[1])

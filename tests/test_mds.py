@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from facenb.editors import LinearEditor, strip
+from facenb.editors import LinearEditor, traversal
 from facenb.latents import Latents
 from facenb.metrics.mds import (
     SignedEditor,
@@ -118,7 +118,7 @@ def test_every_sample_is_sent_to_its_other_side():
     assert signs.tolist() == [1, -1, 1]
     editor = SignedEditor(LinearEditor("first", torch.tensor([1.0, 0.0])), signs)
     assert (editor.name, editor.space) == ("first", "z")
-    swept = strip(editor, codes, [1.0, 3.0]).values.view(3, 2, 2)
+    swept = traversal(editor, codes, [1.0, 3.0]).values.view(3, 2, 2)
     assert swept[..., 0].tolist() == [[0, 2], [1, -1], [1, 3]]
     assert (swept[..., 1] == 5).all()
     assert editor.edit(codes, 2.0).values[:, 0].tolist() == [1, 0, 2]

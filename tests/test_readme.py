@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import facenb
-from facenb.editors import Directions, load_directions
+from facenb.editors import Editors, load_editors
 from facenb.errors import UnknownNameError
 
 ROOT = Path(__file__).parents[1]
@@ -59,8 +59,8 @@ def test_ones_own_checkpoint_in_four_lines(tmp_path, monkeypatch, capsys):
 
 def test_the_shipped_directions_are_those_that_the_notebook_saved():
     """Up to the commit, and to what another processor's sums change of a normal."""
-    shipped = load_directions("interfacegan", "digiface-dcgan-64")
-    saved = Directions.load(ROOT / "figures" / "02_interfacegan" / "directions.safetensors")
+    shipped = load_editors("interfacegan", "digiface-dcgan-64")
+    saved = Editors.load(ROOT / "figures" / "02_interfacegan" / "directions.safetensors")
     facts = [{k: v for k, v in d.provenance.items() if k != "commit"} for d in (shipped, saved)]
     assert facts[0] == facts[1]
     assert {"method", "generator", "profile", "seed"} <= set(facts[0])
@@ -69,7 +69,7 @@ def test_the_shipped_directions_are_those_that_the_notebook_saved():
 
 
 def test_the_default_generators_directions_ship():
-    shipped = load_directions("interfacegan")
+    shipped = load_editors("interfacegan")
     assert shipped.space == "w" and shipped.vectors.shape[1] == 512
     assert shipped.names == facenb.load_scorers().names
     assert {"method", "generator", "samples", "command"} <= set(shipped.provenance)
@@ -77,4 +77,4 @@ def test_the_default_generators_directions_ship():
 
 def test_directions_that_do_not_ship_are_listed():
     with pytest.raises(UnknownNameError, match=r"interfacegan_digiface-dcgan-64\.safetensors"):
-        load_directions("interfacegan", "stylegan9")
+        load_editors("interfacegan", "stylegan9")

@@ -7,7 +7,7 @@ from torch import nn
 
 from benchmarks import plain_dcgan
 from facenb import load_generator
-from facenb.editors import Directions
+from facenb.editors import Editors
 from facenb.generators import Generator
 from facenb.methods.ganspace import activations_of
 from facenb.methods.sefa import SeFa, first_weights
@@ -18,7 +18,7 @@ def normal(*shape, seed=0):
 
 
 def test_a_diagonal_matrix_has_the_axes_by_size():
-    model = SeFa(4).fit(torch.diag(torch.tensor([1.0, -5.0, 3.0, 0.5])))
+    model = SeFa(4).fit_weights(torch.diag(torch.tensor([1.0, -5.0, 3.0, 0.5])))
     assert torch.equal(model.directions_, torch.eye(4).double()[[1, 2, 0, 3]])
     assert model.eigenvalues_.tolist() == pytest.approx([25, 9, 1, 0.25])
     assert float(model.share_.sum()) == pytest.approx(1)
@@ -26,7 +26,7 @@ def test_a_diagonal_matrix_has_the_axes_by_size():
 
 def test_rank_one_has_one_direction_that_matters():
     out, direction = normal(30), normal(7, seed=1)
-    model = SeFa(7).fit(torch.outer(out, direction))
+    model = SeFa(7).fit_weights(torch.outer(out, direction))
     expected = direction / direction.norm()
     assert abs(float(model.directions_[0] @ expected)) == pytest.approx(1, abs=1e-12)
     assert float(model.eigenvalues_[0]) == pytest.approx(float(out @ out * (direction @ direction)))
@@ -35,7 +35,7 @@ def test_rank_one_has_one_direction_that_matters():
 
 def test_sorted_orthonormal_and_eigenvectors():
     weight = normal(200, 24)
-    model = SeFa(24).fit(weight)
+    model = SeFa(24).fit_weights(weight)
     assert (model.eigenvalues_.diff() <= 0).all()
     assert torch.allclose(model.directions_ @ model.directions_.T, torch.eye(24).double())
     applied = model.directions_ @ (weight.T @ weight)
@@ -45,19 +45,19 @@ def test_sorted_orthonormal_and_eigenvectors():
 
 def test_several_weights_are_one_matrix_on_top_of_another():
     first, second = normal(20, 6), normal(30, 6, seed=1)
-    stacked = SeFa(6).fit({"style 0": first, "style 1": second})
+    stacked = SeFa(6).fit_weights({"style 0": first, "style 1": second})
     assert stacked.layers_ == ("style 0", "style 1")
-    expected = SeFa(6).fit(torch.cat([first, second])).directions_
+    expected = SeFa(6).fit_weights(torch.cat([first, second])).directions_
     assert torch.equal(stacked.directions_, expected)
 
 
 def test_normalising_gives_every_output_the_same_say():
     weight = normal(40, 6)
-    plain = SeFa(6, normalise=True).fit(weight)
-    scaled = SeFa(6, normalise=True).fit(weight * torch.linspace(0.1, 50, 40)[:, None])
+    plain = SeFa(6, normalise=True).fit_weights(weight)
+    scaled = SeFa(6, normalise=True).fit_weights(weight * torch.linspace(0.1, 50, 40)[:, None])
     assert torch.allclose(plain.directions_, scaled.directions_)
     idle = torch.cat([weight, torch.zeros(3, 6).double()])  # the published code divides 0 by 0
-    assert torch.allclose(SeFa(6, normalise=True).fit(idle).directions_, plain.directions_)
+    assert torch.allclose(SeFa(6, normalise=True).fit_weights(idle).directions_, plain.directions_)
 
 
 def test_the_top_direction_changes_the_first_layer_most():
@@ -80,35 +80,42 @@ def test_the_top_direction_changes_the_first_layer_most():
 def test_folded_batch_normalisation_rescales_outputs_and_normalising_undoes_it():
     folded, raw = load_generator("digiface-dcgan-64"), plain_dcgan()[0].weight.flatten(1).T
     assert first_weights(folded)["conv1"].shape == raw.shape == (512 * 4 * 4, 100)
-    ours, theirs = (SeFa(5, normalise=True).fit(source).directions_ for source in (folded, raw))
+    ours = SeFa(5, normalise=True).fit(folded).directions_
+    theirs = SeFa(5, normalise=True).fit_weights(raw).directions_
     assert (ours - theirs).abs().max() < 1e-5
-    ours, theirs = (SeFa(5).fit(source).directions_ for source in (folded, raw))
+    ours, theirs = SeFa(5).fit(folded).directions_, SeFa(5).fit_weights(raw).directions_
     assert 0.9 < (ours * theirs).sum(dim=1).abs().min() < 0.99
 
 
 def test_directions_carry_their_provenance(tmp_path):
     model = SeFa(3).fit(load_generator("digiface-dcgan-64"))
-    directions = model.directions(profile="smoke")
+    directions = model.editors().with_provenance(profile="smoke")
     assert directions.names == ("SeFa1", "SeFa2", "SeFa3") and directions.space == "z"
     directions.save(tmp_path / "sefa.safetensors")
-    facts = Directions.load(tmp_path / "sefa.safetensors").provenance
+    facts = Editors.load(tmp_path / "sefa.safetensors").provenance
     assert facts["method"] == "SeFa" and facts["generator"] == "digiface-dcgan-64"
-    assert facts["layers"] == ["conv1"] and facts["profile"] == "smoke"
+    assert facts["weights"] == ["conv1"] and facts["profile"] == "smoke"
     assert facts["share"][0] == pytest.approx(0.156, abs=1e-3)
 
 
-def test_editors_in_all_layers_or_a_range():
-    model = SeFa(3).fit(normal(20, 6))
-    assert model.editor(1).layers is None and model.editor(1).space == "z"
-    assert model.editor(1, "w+", (2, 5)).layers == (2, 5)
-    with pytest.raises(IndexError, match="from 0 to 2, given -1"):
-        model.editor(-1)
+def test_layers_give_their_weights_and_are_edited_alone():
+    generator = load_generator("facenb-stylegan2-32")
+    model = SeFa(2, layers=(1, 3)).fit(generator)
+    closed = SeFa(2).fit_weights(generator.style_weights((1, 3)))
+    assert torch.equal(model.directions_, closed.directions_)
+    editor = model.editors()["SeFa2"]
+    assert (editor.space, editor.layers) == ("w+", (1, 3))
+    assert SeFa(2).fit(generator).editors().space == "w"
+    assert closed.editors()["SeFa1"].layers is None and closed.editors().space == "z"
+    with pytest.raises(ValueError, match=r"has no space 'w\+', given layers \(1, 3\)"):
+        SeFa(2, layers=(1, 3)).fit(load_generator("digiface-dcgan-64"))
 
 
 def test_sklearn_contract():
     model = SeFa(3, normalise=True)
     assert torch.equal(
-        model.fit(normal(9, 5)).directions_, clone(model).fit(normal(9, 5)).directions_
+        model.fit_weights(normal(9, 5)).directions_,
+        clone(model).fit_weights(normal(9, 5)).directions_,
     )
 
 
@@ -125,12 +132,12 @@ class Convolutional(Generator):
 
 def test_bad_input_says_what_was_given_and_what_is_allowed():
     with pytest.raises(ValueError, match="expected 1 to 5 components, given 6"):
-        SeFa(6).fit(normal(9, 5))
+        SeFa(6).fit_weights(normal(9, 5))
     with pytest.raises(ValueError, match=r"\(outputs, d\) of one d, given .*\(9, 5\).*\(9, 4\)"):
-        SeFa(2).fit({"a": normal(9, 5), "b": normal(9, 4)})
+        SeFa(2).fit_weights({"a": normal(9, 5), "b": normal(9, 4)})
     with pytest.raises(ValueError, match=r"given \{\}"):
-        SeFa(2).fit({})
+        SeFa(2).fit_weights({})
     with pytest.raises(ValueError, match=r"weights of 'a'.* NaN"):
-        SeFa(2).fit({"a": torch.full((4, 3), torch.nan)})
+        SeFa(2).fit_weights({"a": torch.full((4, 3), torch.nan)})
     with pytest.raises(TypeError, match="convolutional begins with Conv2d, expected a linear"):
         SeFa(2).fit(Convolutional())

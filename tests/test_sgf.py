@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from facenb import load_generator, load_scorers
-from facenb.editors import Editor, hold, strip
+from facenb.editors import Editor, condition_on, traversal
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
 from facenb.latents import Latents
 from facenb.methods.sgf import (
@@ -156,7 +156,7 @@ def test_a_mapping_of_no_known_kind_is_refused():
 
 def test_the_paper_profile_has_the_consensus_of_the_reimplementations():
     paper = load_config("paper")
-    assert (paper.layers, paper.batch, paper.rate) == (6, 8, 2e-4)
+    assert (paper.layers, paper.batch, paper.learning_rate) == (6, 8, 2e-4)
     assert paper.steps * paper.batch == 25 * 100_000
     assert paper.noise == 0 and CONFIGS["laptop"].noise == 0  # as in the paper
     with pytest.raises(UnknownNameError, match="laptop"):
@@ -165,7 +165,7 @@ def test_the_paper_profile_has_the_consensus_of_the_reimplementations():
 
 # --- training
 
-SMALL = MappingConfig(layers=2, steps=60, batch=32, rate=5e-3)
+SMALL = MappingConfig(layers=2, steps=60, batch=32, learning_rate=5e-3)
 
 
 def small_data(n: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
@@ -211,7 +211,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     codes, conditions = small_data()
     path = tmp_path / "sgf.checkpoint"
     train_mapping(SMALL, codes, conditions, path)
-    other = MappingConfig(layers=2, steps=60, batch=32, rate=1e-3)
+    other = MappingConfig(layers=2, steps=60, batch=32, learning_rate=1e-3)
     with pytest.raises(CheckpointError, match=r"rate: 0.005 in the checkpoint, 0.001 given"):
         train_mapping(other, codes, conditions, path)
     with pytest.raises(CheckpointError, match="data"):
@@ -221,7 +221,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 def test_a_rate_that_blows_up_stops_with_a_word():
     codes, conditions = small_data()
     with pytest.raises(FacenbError, match=r"not finite at step .* given 1e\+30"):
-        train_mapping(MappingConfig(layers=2, steps=50, rate=1e30), codes, conditions)
+        train_mapping(MappingConfig(layers=2, steps=50, learning_rate=1e30), codes, conditions)
 
 
 # --- Algorithm 1, in a world whose truth is known
@@ -237,8 +237,8 @@ def world(codes: torch.Tensor) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def field() -> SurrogateGradientField:
     codes = random(4000, D)
-    config = MappingConfig(layers=3, noise=2.0, steps=1200, batch=256, rate=5e-3)
-    return SurrogateGradientField(config).fit(codes, world(codes), NAMES)
+    config = MappingConfig(layers=3, noise=2.0, steps=1200, batch=256, learning_rate=5e-3)
+    return SurrogateGradientField(config).fit_latents(codes, world(codes), NAMES)
 
 
 def start(n: int = 24, seed: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
@@ -342,7 +342,7 @@ def test_targets_outside_the_training_conditions_are_reported(field):
 
 def test_a_higher_order_warns_where_the_series_does_not_converge():
     codes, conditions = small_data()
-    wild = SurrogateGradientField(SMALL).fit(codes, conditions, NAMES)
+    wild = SurrogateGradientField(SMALL).fit_latents(codes, conditions, NAMES)
     wild.radius_ = torch.tensor([0.5, 1.5])
     few = codes[:2], conditions[:2], conditions[2:4]
     with pytest.warns(UserWarning, match=r"on 50% .* 1 or more \(up to 1.50\)"):
@@ -367,11 +367,11 @@ def test_errors_say_what_was_expected(field):
     with pytest.raises(ValueError, match="0 < step ≤ 1"):
         field.manipulate(codes, before, before, step=2)
     with pytest.raises(ValueError, match=r"given \(200, 12\) and \(100, 3\)"):
-        SurrogateGradientField(SMALL).fit(small_data()[0], small_data()[1][:100])
+        SurrogateGradientField(SMALL).fit_latents(small_data()[0], small_data()[1][:100])
     constant = small_data()[1]
     constant[:, 1] = 2.0
     with pytest.raises(ValueError, match="middle never vary"):
-        SurrogateGradientField(SMALL).fit(small_data()[0], constant, NAMES)
+        SurrogateGradientField(SMALL).fit_latents(small_data()[0], constant, NAMES)
 
 
 # --- the editor
@@ -384,7 +384,7 @@ def test_an_editor_like_any_other(field):
     assert isinstance(editor, Editor)
     assert torch.equal(editor.edit(latents, 0).values, codes)
     strengths = torch.tensor([-1.5, -0.5, 0.0, 0.5, 1.5])
-    path = strip(editor, latents, strengths).values.unflatten(0, (5, 5))
+    path = traversal(editor, latents, strengths).values.unflatten(0, (5, 5))
     left = world(path.flatten(0, 1))[:, 0].unflatten(0, (5, 5))
     assert (left.diff(dim=1) > 0).all()  # monotone in strength
     each = editor.edit(latents, strengths)
@@ -397,16 +397,16 @@ def test_an_editor_like_any_other(field):
 def test_held_directions_hold_the_editor_too(field):
     latents = Latents(start(3)[0], "z")
     held = torch.eye(D)[:1]
-    edited = hold(SGFEditor("left", field, world), held).edit(latents, 1.0)
+    edited = condition_on(SGFEditor("left", field, world), held).edit(latents, 1.0)
     assert torch.allclose(edited.values[:, 0], latents.values[:, 0], atol=1e-6)
 
 
 def test_the_same_code_is_looked_at_once(field):
     asked = []
     editors = sgf_editors(field, lambda z: asked.append(len(z)) or world(z))
-    assert tuple(editors) == NAMES
+    assert editors.names == NAMES
     latents = Latents(start(3)[0], "z")
-    strip(editors["left"], latents, [-1.0, 0.0, 1.0])
+    traversal(editors["left"], latents, [-1.0, 0.0, 1.0])
     editors["right"].edit(latents, 1.0)
     assert asked == [3]
 
@@ -425,9 +425,11 @@ def test_on_the_generator_brightness_moves_and_warmth_stays():
     generator = load_generator("digiface-dcgan-64")
     scorers = load_scorers("light", generator.framing)
     known = sample_scored(generator, scorers, 2048, seed=5)
-    config = MappingConfig(layers=3, noise=1.0, steps=600, batch=256, rate=4e-3)
+    config = MappingConfig(layers=3, noise=1.0, steps=600, batch=256, learning_rate=4e-3)
     look = observe(generator, scorers)
-    field = SurrogateGradientField(config).fit(known.latents.values, known.scores, known.names)
+    field = SurrogateGradientField(config).fit_latents(
+        known.latents.values, known.scores, known.names
+    )
     fresh = sample_scored(generator, scorers, 32, seed=6)
     target = field.shifted(fresh.scores, {"brightness": 1.5})
     found = field.manipulate(fresh.latents.values, fresh.scores, target, look)
@@ -460,7 +462,7 @@ def test_fields_side_by_side_are_those_of_one_after_the_other(tmp_path, monkeypa
     found = fit_fields(configs, codes, conditions, NAMES)
     assert len(list(tmp_path.rglob("*.checkpoint"))) == 2
     for label, config in configs.items():
-        alone = SurrogateGradientField(config).fit(codes, conditions, NAMES)
+        alone = SurrogateGradientField(config).fit_latents(codes, conditions, NAMES)
         torch.testing.assert_close(found[label].loss_, alone.loss_)
 
     def refuse(*_args, **_given):

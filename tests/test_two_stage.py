@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from facenb import load_generator
-from facenb.editors import Directions
+from facenb.editors import Editors
 from facenb.errors import FacenbError, UnknownNameError
 from facenb.generators import Generator
 from facenb.latents import Latents
@@ -71,14 +71,15 @@ SMALL = {
 }
 
 
-def stage_one(count: int = D, dimension: int = D) -> Directions:
+def stage_one(count: int = D, dimension: int = D) -> Editors:
     vectors = DirectionMatrix(dimension, count, seed=4).vectors()
-    return Directions([f"SDD {i}" for i in range(count)], vectors, provenance={"method": "SDD"})
+    names = [f"SDD {i}" for i in range(count)]
+    return Editors.from_vectors(names, vectors, provenance={"method": "SDD"})
 
 
 def fitted(method: str, generator: Generator, **changes) -> DirectionLearner:
     start = stage_one() if METHODS[method].second_stage else None
-    return DirectionLearner(replace(SMALL[method], **changes)).fit(generator, start)
+    return DirectionLearner(replace(SMALL[method], **changes)).fit(generator, None, start)
 
 
 # The penalty that is trained on
@@ -124,7 +125,7 @@ def test_the_second_stage_disentangles_a_known_hessian(matrix):
     generator = Quadratic()
     learner = fitted("DTH", generator, matrix=matrix, steps=150, batch=18)
     before = off_diagonal(generator, stage_one().vectors)
-    after = off_diagonal(generator, learner.directions_.vectors)
+    after = off_diagonal(generator, learner.vectors_)
     assert after < 0.1 * before
     assert learner.history_["penalty"][-20:].mean() < 0.2 * learner.history_["penalty"][:20].mean()
     assert learner.reconstructor_ is None and learner.held_out_ is None
@@ -137,7 +138,7 @@ def test_without_orthogonality_directions_turn_less_far_for_the_same_end():
     turned = {}
     for matrix in ("free", "expm"):
         learner = fitted("DTH", Quadratic(), matrix=matrix, steps=150, batch=18)
-        turned[matrix] = angles_moved(stage_one().vectors, learner.directions_.vectors).mean()
+        turned[matrix] = angles_moved(stage_one().vectors, learner.vectors_).mean()
     assert 5 < turned["free"] < 0.8 * turned["expm"]
 
 
@@ -145,7 +146,7 @@ def test_orojar_as_the_second_stage():
     generator = Quadratic(bent=0)  # linear: the Hessian penalty has nothing to do
     learner = fitted("DTJ", generator, steps=100)
     before = held_out_penalty(learner.config, generator, stage_one().vectors).mean()
-    after = held_out_penalty(learner.config, generator, learner.directions_.vectors).mean()
+    after = held_out_penalty(learner.config, generator, learner.vectors_).mean()
     assert after < 0.2 * before
     assert held_out_penalty(SMALL["DTH"], generator, stage_one().vectors).max() < 1e-6
 
@@ -154,7 +155,7 @@ def test_the_penalty_alone_starts_from_a_random_matrix():
     generator = Quadratic()
     learner = fitted("SHP", generator, steps=150, batch=18)
     random = DirectionMatrix(D, D, seed=0).vectors()
-    found = off_diagonal(generator, learner.directions_.vectors)
+    found = off_diagonal(generator, learner.vectors_)
     assert found < 0.2 * off_diagonal(generator, random)
 
 
@@ -165,12 +166,26 @@ def test_both_at_once():
     expected = classification + 0.25 * regression + 0.5 * penalty
     assert (learner.history_["loss"] - expected).abs().max() < 1e-5
     assert learner.held_out_.chance == pytest.approx(1 / D)
-    vectors = learner.directions_.vectors
+    vectors = learner.vectors_
     assert (vectors @ vectors.T - torch.eye(D)).abs().max() < 1e-5
 
 
+def test_a_second_stage_without_a_start_trains_its_first(tmp_path):
+    config = replace(SMALL["DTH"], steps=3)
+    first = replace(SMALL["SDD"], steps=4)
+    whole = DirectionLearner(config, first).fit(Quadratic(), checkpoint=tmp_path / "dth.pt")
+    start = DirectionLearner(first).fit(Quadratic()).editors()
+    assert torch.equal(whole.start_.vectors, start.vectors)
+    again = DirectionLearner(config).fit(Quadratic(), start=start)
+    assert torch.equal(whole.vectors_, again.vectors_)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dth.first.pt", "dth.pt"]
+    plain = DirectionLearner(config).fit(Quadratic()).editors().provenance["start"]["config"]
+    expected = {"method": "SDD", "steps": 3, "batch": 32, "matrix": "gram-schmidt"}
+    assert expected.items() <= plain.items()
+
+
 def test_what_a_second_stage_came_from_is_in_its_provenance():
-    provenance = fitted("DTH", Quadratic(), steps=1).directions_.provenance
+    provenance = fitted("DTH", Quadratic(), steps=1).editors().provenance
     assert provenance["start"]["method"] == "SDD" and len(provenance["start"]["sha256"]) == 64
     assert provenance["config"]["matrix"] == "free"
 
@@ -183,32 +198,36 @@ def test_what_a_second_stage_came_from_is_in_its_provenance():
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path, method, matrix):
     config = replace(SMALL[method], steps=10, matrix=matrix)
     start = stage_one() if METHODS[method].second_stage else None
-    whole = DirectionLearner(config).fit(Quadratic(), start)
+    whole = DirectionLearner(config).fit(Quadratic(), None, start)
     path = tmp_path / "training.pt"
-    DirectionLearner(replace(config, steps=7)).fit(Quadratic(), start, path)
-    resumed = DirectionLearner(config).fit(Quadratic(), start, path)
-    assert torch.equal(resumed.directions_.vectors, whole.directions_.vectors)
+    DirectionLearner(replace(config, steps=7)).fit(Quadratic(), None, start, path)
+    resumed = DirectionLearner(config).fit(Quadratic(), None, start, path)
+    assert torch.equal(resumed.vectors_, whole.vectors_)
     for name, curve in whole.history_.items():
         assert torch.equal(resumed.history_[name], curve), name
 
 
 def test_a_checkpoint_of_another_start_is_refused(tmp_path):
     config, path = replace(SMALL["DTH"], steps=1), tmp_path / "training.pt"
-    DirectionLearner(config).fit(Quadratic(), stage_one(), path)
+    DirectionLearner(config).fit(Quadratic(), None, stage_one(), path)
     other = stage_one().orthogonalise()
-    other = Directions(other.names, other.vectors.flip(0))
+    other = Editors.from_vectors(other.names, other.vectors.flip(0))
     with pytest.raises(CheckpointError, match=r"start: '\w{64}' in the checkpoint, '\w{64}' given"):
-        DirectionLearner(config).fit(Quadratic(), other, path)
+        DirectionLearner(config).fit(Quadratic(), None, other, path)
     with pytest.raises(CheckpointError, match=r"reduction: 'max' in the checkpoint, 'mean' given"):
-        DirectionLearner(replace(config, reduction="mean")).fit(Quadratic(), stage_one(), path)
+        DirectionLearner(replace(config, reduction="mean")).fit(
+            Quadratic(), None, stage_one(), path
+        )
 
 
 def test_it_stops_at_a_nan_and_names_the_step_and_the_checkpoint(tmp_path):
     path, generator = tmp_path / "training.pt", Quadratic()
     generator.poisoned = 1 + 1 + 4  # two calls in the first step, which checks; one in the others
     with pytest.raises(FacenbError, match=r"DTH stopped at step 4: .* step 3, .*training\.pt"):
-        DirectionLearner(SMALL["DTH"]).fit(generator, stage_one(), path, every=3)
-    assert len(DirectionLearner(SMALL["DTH"]).fit(Quadratic(), stage_one(), path).history_) == 3
+        DirectionLearner(SMALL["DTH"]).fit(generator, None, stage_one(), path, every=3)
+    assert (
+        len(DirectionLearner(SMALL["DTH"]).fit(Quadratic(), None, stage_one(), path).history_) == 3
+    )
 
 
 def test_a_generator_with_noise_of_its_own_is_refused():
@@ -225,20 +244,18 @@ def test_a_generator_with_noise_of_its_own_is_refused():
 
 
 def test_starts_that_do_not_fit():
-    with pytest.raises(ValueError, match=r"DTH is a second stage: .* given none"):
-        DirectionLearner(SMALL["DTH"]).fit(Quadratic())
     with pytest.raises(ValueError, match="SHP starts from a random A"):
-        DirectionLearner(SMALL["SHP"]).fit(Quadratic(), stage_one())
+        DirectionLearner(SMALL["SHP"]).fit(Quadratic(), None, stage_one())
     with pytest.raises(ValueError, match=r"start of shape \(6, 6\), .* given \(4, 6\)"):
-        DirectionLearner(SMALL["DTH"]).fit(Quadratic(), stage_one(4))
+        DirectionLearner(SMALL["DTH"]).fit(Quadratic(), None, stage_one(4))
     with pytest.raises(ValueError, match=r"start of shape \(6, 6\), .* given \(6, 8\)"):
-        DirectionLearner(SMALL["DTH"]).fit(Quadratic(), stage_one(6, 8))
-    skew = Directions([f"SDD {i}" for i in range(D)], torch.eye(D) + 0.2)
+        DirectionLearner(SMALL["DTH"]).fit(Quadratic(), None, stage_one(6, 8))
+    skew = Editors.from_vectors([f"SDD {i}" for i in range(D)], torch.eye(D) + 0.2)
     with pytest.raises(ValueError, match=r"'expm' starts from orthogonal directions"):
-        DirectionLearner(replace(SMALL["DTH"], matrix="expm")).fit(Quadratic(), skew)
-    moved = Directions([f"SDD {i}" for i in range(D)], torch.eye(D), space="w")
+        DirectionLearner(replace(SMALL["DTH"], matrix="expm")).fit(Quadratic(), None, skew)
+    moved = Editors.from_vectors([f"SDD {i}" for i in range(D)], torch.eye(D), space="w")
     with pytest.raises(ValueError, match=r"start in space 'z', given directions in space 'w'"):
-        DirectionLearner(SMALL["DTH"]).fit(Quadratic(), moved)
+        DirectionLearner(SMALL["DTH"]).fit(Quadratic(), None, moved)
     with pytest.raises(ValueError, match="every: expected at least 1"):
         DirectionLearner(SMALL["SHP"]).fit(Quadratic(), every=0)
 

@@ -1,22 +1,22 @@
 """Editors: (latents, strength) → latents, however they were made.
 
-`base` has the interface and the linear ones, `directions` named editors with provenance,
-`direction_files` and `vector_files` read other people's.
+`base` has the interface and the linear ones, `derived` those that are made of others, `collection`
+named sets with where they came from, `storage` how they are saved; `direction_files` and
+`vector_files` read other people's.
 """
 
-from facenb.editors.base import (
-    Editor,
-    HeldEditor,
+from facenb.editors.base import Editor, LinearEditor, Strength, per_code, traversal, unit
+from facenb.editors.collection import Editors, load_editors
+from facenb.editors.derived import (
+    Composition,
+    ConditionedEditor,
     LayerEditor,
-    LinearEditor,
-    Strength,
-    apply,
+    ScaledEditor,
     compose,
     condition,
-    hold,
-    per_code,
-    strip,
-    unit,
+    condition_on,
+    reverse,
+    unscaled,
 )
 from facenb.editors.direction_files import (
     LayerwiseEditor,
@@ -24,25 +24,30 @@ from facenb.editors.direction_files import (
     read_directions,
     read_editors,
 )
-from facenb.editors.directions import Directions, load_directions
+from facenb.editors.storage import Context, savable
 
 __all__ = [
-    "Directions",
+    "Composition",
+    "ConditionedEditor",
+    "Context",
     "Editor",
-    "HeldEditor",
+    "Editors",
     "LayerEditor",
     "LayerwiseEditor",
     "LinearEditor",
+    "ScaledEditor",
     "Strength",
-    "apply",
     "compose",
     "condition",
-    "hold",
+    "condition_on",
     "layer_count",
-    "load_directions",
+    "load_editors",
     "per_code",
     "read_directions",
     "read_editors",
-    "strip",
+    "reverse",
+    "savable",
+    "traversal",
     "unit",
+    "unscaled",
 ]

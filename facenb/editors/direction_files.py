@@ -1,6 +1,6 @@
 """Directions that others have learned: `.npy` and `.pt` files, read without running anything.
 
-    directions = read_directions("age_boundary.npy", space="w")      # a set, as facenb makes it
+    directions = read_directions("age_boundary.npy", space="w")      # Editors, as methods make them
     editors = read_editors("age_18x512.pt", generator)               # for strips and sliders
 
 Shapes: (d,) and (1, d) are one direction, (K, d) are K; (1, L, d) and (K, L, d) have a row for each
@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from facenb.editors.base import Editor, LinearEditor, Strength, per_code
-from facenb.editors.directions import Directions
+from facenb.editors.collection import Editors
+from facenb.editors.storage import savable
 from facenb.editors.vector_files import read_arrays
 from facenb.errors import check_finite, unknown
 from facenb.generators import Generator
@@ -34,6 +35,7 @@ _STYLEGAN2_LAYERS = 18
 _SHAPES = "(d,), (1, d), (K, d), (1, L, d) or (K, L, d)"
 
 
+@savable("layerwise")
 @dataclass(frozen=True)
 class LayerwiseEditor:
     """A straight line in W+ with a shift of its own in every layer.
@@ -59,7 +61,13 @@ class LayerwiseEditor:
         if not lengths.any():
             raise ValueError(f"{self.name}: expected a direction of length > 0, given zeros.")
         scale = lengths[lengths > 0].square().mean().sqrt()
-        object.__setattr__(self, "directions", rows / scale)
+        if (scale - 1).abs() > 8 * torch.finfo(rows.dtype).eps:  # else they are scaled already
+            object.__setattr__(self, "directions", rows / scale)
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return self.directions.shape[1]
 
     def edit(self, latents: Latents, strength: Strength) -> Latents:
         values = latents.require("w+")
@@ -73,8 +81,8 @@ class LayerwiseEditor:
 
 def read_directions(
     path: str | PathLike[str], space: str = "w", names: Sequence[str] | None = None
-) -> Directions:
-    """The directions in a `.npy` or `.pt` file as a set of vectors (K, d).
+) -> Editors:
+    """The directions in a `.npy` or `.pt` file as linear editors.
 
     (K, d) is always K directions here. A file with a row for each layer is taken where all rows
     are alike, as a direction of W repeated; else it needs `read_editors`.
@@ -108,7 +116,8 @@ def read_directions(
         "sha256": sha256_file(path),
         "lengths": {name: round(float(value.norm()), 4) for name, value in vectors.items()},
     }
-    return Directions(tuple(vectors), torch.stack(list(vectors.values())), space, None, facts)
+    stacked = torch.stack(list(vectors.values()))
+    return Editors.from_vectors(tuple(vectors), stacked, space, provenance=facts)
 
 
 def read_editors(

@@ -44,7 +44,7 @@ def read_arrays(path: str | PathLike[str]) -> Tensor | dict[str, Tensor]:
         return _read_torch(path, size)
     raise FacenbError(
         f"{path}: expected a .npy file or a .pt file of torch, given one that begins with "
-        f"{start!r}. A set that facenb saved is read by Directions.load(path)."
+        f"{start!r}. A set that facenb saved is read by Editors.load(path)."
     )
 
 

@@ -117,6 +117,11 @@ class Generator(nn.Module):
         return self.latent_dim
 
     @property
+    def space_fingerprint(self) -> str:
+        """Of the latent spaces: one for all settings of a generator that change images alone."""
+        return self.fingerprint
+
+    @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 

@@ -82,6 +82,11 @@ class StyleBased(Generator):
             other.fingerprint += "-" + "-".join(map(str, settings))
         return other
 
+    @property
+    def space_fingerprint(self) -> str:
+        """Of the weights, the same for every `variant`."""
+        return self._weights
+
     def truncate(
         self, latents: Latents, psi: float, layers: tuple[int, int] | None = None
     ) -> Latents:

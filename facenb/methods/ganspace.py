@@ -13,50 +13,36 @@ a DCGAN; a later layer gives directions of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from facenb.editors import Directions, LinearEditor, Strength, unit
+from facenb.editors import Editors, LinearEditor, unit
 from facenb.errors import unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
+from facenb.methods.base import Method
 from facenb.methods.principal_components import PrincipalComponents, principal_components
+from facenb.sampling import ScoredSamples
+from facenb.storage.cache import cached
+
+_VERSION = 2  # raise when a change here alters what is learned
+_LEARNED = ("mean_", "components_", "variance_", "variance_ratio_", "directions_", "sigma_",
+            "linear_share_", "latent_mean_")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class SigmaEditor:
-    """A linear edit counted in standard deviations of the codes along it, as the paper's σ."""
-
-    editor: LinearEditor
-    sigma: float
-
-    @property
-    def name(self) -> str:
-        return self.editor.name
-
-    @property
-    def space(self) -> str:
-        return self.editor.space
-
-    def edit(self, latents: Latents, strength: Strength) -> Latents:
-        return self.editor.edit(latents, strength * self.sigma)
-
-
-class GANSpace(BaseEstimator):
+class GANSpace(Method):
     """Principal components of latents, or of a layer's activations, as latent directions.
 
     Args:
         components: how many (80 in the published code).
         layer: a name in `generator.layers()`; its output, before whatever follows it, is analysed.
             None takes what the paper does: the first layer's where latents are in "z", and the
-            latents themselves in "w". (The latents of "z" themselves: `fit(latents)`.)
+            latents themselves in "w". (The latents of "z" themselves: `fit_latents`.)
         space: of the latents, "z" or "w".
         n: samples. Where n·D numbers, D a layer's dimensions, take more than 4 GiB in float64, the
             components are taken in batches and are approximate (principal_components.py).
@@ -95,29 +81,53 @@ class GANSpace(BaseEstimator):
         self.batch = batch
         self.seed = seed
 
-    def fit(self, source: Generator | Tensor, activations: Tensor | None = None) -> GANSpace:
-        """Learn from samples of a generator, or from latents (N, d) and activations (N, …).
+    def fit(self, generator: Generator, samples: ScoredSamples | None = None) -> GANSpace:
+        """Learn from `n` samples of the generator; labels play no part.
 
         Raises:
             UnknownNameError: no such layer; the message lists the known ones.
-            ValueError: too many components for the dimensions, the samples or the rank; NaN;
-                tensors that do not fit; a layer of which not even a batch fits into
-                `principal_components.MAX_BYTES`.
+            ValueError: too many components for the dimensions, the samples or the rank; NaN; a
+                layer of which not even a batch fits into `principal_components.MAX_BYTES`.
         """
-        if isinstance(source, Generator):
-            self.layer_, self._generator = self._layer_of(source), source.name
-            latents = self._sampled(source)
-            rows, direct = partial(self._rows, source, latents), self.layer_ is None
-            z = latents.values
-        else:
-            self.layer_, self._generator = None, None
-            if activations is not None and len(activations) != len(source):
-                raise ValueError(
-                    f"GANSpace: expected as many activations as latents, given {len(activations)} "
-                    f"and {len(source)}."
-                )
-            z, direct = source, activations is None
-            rows = partial((z if direct else activations.flatten(1)).split, self.batch)
+        self.layer_ = self._layer_of(generator)
+        latents = self._sampled(generator)
+        rows = partial(self._rows, generator, latents)
+        return self._solve(rows, latents.values, self.layer_ is None)._fitted_to(generator)
+
+    def fit_latents(self, latents: Tensor, activations: Tensor | None = None) -> GANSpace:
+        """Learn from latents (N, d), or from activations (N, …) of theirs.
+
+        Raises ValueError as `fit`, and for tensors that do not fit each other.
+        """
+        self.layer_, direct = None, activations is None
+        if not direct and len(activations) != len(latents):
+            raise ValueError(
+                f"GANSpace: expected as many activations as latents, given {len(activations)} "
+                f"and {len(latents)}."
+            )
+        rows = partial((latents if direct else activations.flatten(1)).split, self.batch)
+        return self._solve(rows, latents, direct)._fitted_to(None)
+
+    def editors(self) -> Editors:
+        """The edits along PC1, PC2, …, in standard deviations σ of the latents along each.
+
+        Distances count from the mean latent: `unscaled()["PC1"].move_to(z, s)` is the published
+        code's "centred" traversal, which first sets the coordinate to that of the mean. In a range
+        of layers, `in_layers(a, b)`, they are the paper's E(v, a–b).
+        """
+        centres = -(self.directions_ @ self.latent_mean_).float()
+        lines = {
+            f"PC{i + 1}": LinearEditor(f"PC{i + 1}", direction, self.space, None, float(centre))
+            for i, (direction, centre) in enumerate(
+                zip(self.directions_.float(), centres, strict=True)
+            )
+        }
+        ratio = [round(float(ratio), 6) for ratio in self.variance_ratio_]
+        found = self._named(lines, layer=self.layer_, variance_ratio=ratio)
+        return found.scaled(dict(zip(lines, self.sigma_.tolist(), strict=True)))
+
+    def _solve(self, rows: Callable[[], Iterable[Tensor]], z: Tensor, direct: bool) -> GANSpace:
+        """From batches of what is analysed, and the latents z (N, d), which may be the same."""
         found = principal_components(rows, len(z), self.components)
         self.mean_, self.components_ = found.mean, found.components
         self.variance_, self.variance_ratio_ = found.variance, found.ratio
@@ -127,40 +137,6 @@ class GANSpace(BaseEstimator):
         else:
             self._carry_back(found, z.detach().cpu().double())
         return self
-
-    def editor(self, component: int, layers: tuple[int, int] | None = None) -> SigmaEditor:
-        """The edit along a component (0 is the first), strength in standard deviations.
-
-        With `layers` (first, last) it edits that half-open range in "w+", written E(v, a–b) in the
-        paper.
-        """
-        if not 0 <= component < len(self.directions_):
-            raise IndexError(
-                f"GANSpace: expected a component from 0 to {len(self.directions_) - 1}, "
-                f"given {component}."
-            )
-        direction, space = self.directions_[component].float(), "w+" if layers else self.space
-        linear = LinearEditor(f"PC{component + 1}", direction, space, layers)
-        return SigmaEditor(linear, float(self.sigma_[component]))
-
-    def directions(self, **provenance: object) -> Directions:
-        """All components as PC1, PC2, …, their distances counted from the mean latent.
-
-        `directions["PC1"].move_to(z, s)` is the published code's "centred" strip, which first sets
-        the coordinate to that of the mean.
-        """
-        facts = {"method": "GANSpace", "generator": self._generator, "layer": self.layer_}
-        learned = {
-            "variance_ratio": [round(float(share), 6) for share in self.variance_ratio_],
-            "sigma": [round(float(sigma), 6) for sigma in self.sigma_],
-        }
-        return Directions(
-            tuple(f"PC{i + 1}" for i in range(len(self.directions_))),
-            self.directions_.float(),
-            self.space,
-            -(self.directions_ @ self.latent_mean_).float(),
-            {**facts, **self.get_params(), "layer": self.layer_, **learned, **provenance},
-        )
 
     def _carry_back(self, found: PrincipalComponents, z: Tensor) -> None:
         """Directions in latent space from components of activations: U = argmin Σ ‖Ux − z‖²."""
@@ -200,6 +176,25 @@ class GANSpace(BaseEstimator):
                 else:
                     yield activations_of(generator, self.layer_, Latents(values, self.space))
                 bar.update(len(values))
+
+
+def fit_ganspace(model: GANSpace, generator: Generator) -> GANSpace:
+    """`model` fitted, or as it was fitted to the same generator before, from the cache."""
+    inputs = {
+        "version": _VERSION,
+        "generator": generator.fingerprint,
+        "device": generator.device.type,
+        **model.get_params(),
+    }
+
+    def learned() -> dict[str, Tensor]:
+        model.fit(generator)
+        return {name: getattr(model, name) for name in _LEARNED}
+
+    for name, tensor in cached("ganspace", inputs, learned).items():
+        setattr(model, name, tensor)
+    model.layer_ = model._layer_of(generator)
+    return model._fitted_to(generator)
 
 
 class _Reached(Exception):

@@ -1,7 +1,7 @@
 """InterFaceGAN (Shen et al., 2020): a linear SVM in latent space gives a semantic boundary.
 
 Take the samples that a scorer is surest of, separate them by a hyperplane in latent space, and move
-codes along its unit normal (§2.1, §2.2). `editors.condition` is the paper's conditional projection.
+codes along its unit normal (§2.1, §2.2). `Editors.condition` is the paper's conditional projection.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from sklearn.base import BaseEstimator
 from sklearn.svm import SVC
 from torch import Tensor
 
-from facenb.editors import Directions, LinearEditor, load_directions
+from facenb.editors import Editors, LinearEditor, load_editors
 from facenb.errors import UnknownNameError, check_finite
 from facenb.generators import Generator
+from facenb.methods.base import Method, require
 from facenb.samples import load_samples
 from facenb.sampling import ScoredSamples
 from facenb.scorers import ScorerSuite
@@ -21,8 +22,8 @@ from facenb.scorers import ScorerSuite
 MIN_PER_CLASS = 10  # fewer confident samples than this on a side do not make a boundary
 
 
-class InterFaceGAN(BaseEstimator):
-    """The boundary of one attribute.
+class Boundary(BaseEstimator):
+    """The boundary of one attribute, from latents and scores.
 
     Args:
         confident: share of the samples taken from each end of the scores (0.02 in the published
@@ -56,7 +57,7 @@ class InterFaceGAN(BaseEstimator):
         self.keep_intercept = keep_intercept
         self.seed = seed
 
-    def fit(self, latents: Tensor, scores: Tensor) -> InterFaceGAN:
+    def fit(self, latents: Tensor, scores: Tensor) -> Boundary:
         """Learn the boundary from latents (N, d) and one score for each, (N,).
 
         Raises:
@@ -109,18 +110,49 @@ class InterFaceGAN(BaseEstimator):
         return LinearEditor(name, self.normal_.float(), space, intercept=self.intercept_)
 
 
-def fit_boundaries(
-    samples: ScoredSamples, confident: float = 0.02, seed: int = 0
-) -> dict[str, InterFaceGAN]:
-    """The boundary of every score; ValueError names the score that has none, and why."""
-    found = {}
-    for name in samples.names:
-        model = InterFaceGAN(confident=confident, seed=seed)
-        try:
-            found[name] = model.fit(samples.latents.values, samples[name])
-        except ValueError as error:
-            raise ValueError(f"no boundary for {name!r}: {error}") from error
-    return found
+class InterFaceGAN(Method):
+    """A boundary for every score of the samples.
+
+    Args:
+        confident, train_share, C, keep_intercept, seed: of each, as for `Boundary`.
+
+    Attributes:
+        boundaries_: score → fitted `Boundary`.
+        space_: of the samples' latents.
+    """
+
+    def __init__(
+        self,
+        confident: float = 0.02,
+        train_share: float = 0.7,
+        C: float = 1.0,
+        keep_intercept: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.confident = confident
+        self.train_share = train_share
+        self.C = C
+        self.keep_intercept = keep_intercept
+        self.seed = seed
+
+    def fit(self, generator: Generator, samples: ScoredSamples | None = None) -> InterFaceGAN:
+        """The boundary of every score; ValueError names the score that has none, and why."""
+        samples = require(samples, self)
+        self.space_, self.samples_, self.boundaries_ = samples.latents.space, len(samples), {}
+        for name in samples.names:
+            boundary = Boundary(**self.get_params())
+            try:
+                self.boundaries_[name] = boundary.fit(samples.latents.values, samples[name])
+            except ValueError as error:
+                raise ValueError(f"no boundary for {name!r}: {error}") from error
+        return self._fitted_to(generator)
+
+    def editors(self) -> Editors:
+        """The edit along each normal; a strength of 1 moves a code by 1."""
+        learned = self.boundaries_.items()
+        validation = {name: round(b.accuracy_["validation"], 4) for name, b in learned}
+        found = {name: boundary.editor(name, self.space_) for name, boundary in learned}
+        return self._named(found, samples=self.samples_, validation=validation)
 
 
 def load_boundaries(
@@ -129,30 +161,28 @@ def load_boundaries(
     n: int,
     confident: float = 0.02,
     seed: int = 0,
-) -> Directions:
+) -> Editors:
     """The boundaries that ship for the generator, or else new ones from `n` of its samples.
 
     In W where the generator has one, else in Z.
     """
     try:
-        return load_directions("interfacegan", generator.name)
+        return load_editors("interfacegan", generator.name)
     except UnknownNameError:
-        space = "w" if "w" in generator.spaces else "z"
-        found = fit_boundaries(load_samples(generator, scorers, n, space), confident, seed)
-        editors = {name: boundary.editor(name, space) for name, boundary in found.items()}
-        return Directions.from_editors(editors, method="InterFaceGAN", generator=generator.name)
+        samples = load_samples(generator, scorers, n, "w" if "w" in generator.spaces else "z")
+        return InterFaceGAN(confident, seed=seed).fit(generator, samples).editors()
 
 
 def _check(latents: Tensor, scores: Tensor, confident: float, train_share: float) -> None:
     if latents.ndim != 2 or scores.shape != latents.shape[:1]:
         raise ValueError(
-            f"InterFaceGAN: expected latents (N, d) and scores (N,), "
+            f"Boundary: expected latents (N, d) and scores (N,), "
             f"given {tuple(latents.shape)} and {tuple(scores.shape)}."
         )
     if not 0 < confident <= 0.5:
-        raise ValueError(f"InterFaceGAN: expected 0 < confident ≤ 0.5, given {confident}.")
+        raise ValueError(f"Boundary: expected 0 < confident ≤ 0.5, given {confident}.")
     if not 0 < train_share < 1:
-        raise ValueError(f"InterFaceGAN: expected 0 < train_share < 1, given {train_share}.")
+        raise ValueError(f"Boundary: expected 0 < train_share < 1, given {train_share}.")
     check_finite(latents, "latents")
     check_finite(scores, "scores")
 
@@ -163,7 +193,7 @@ def _confident(scores: Tensor, share: float) -> tuple[Tensor, Tensor]:
     if count < MIN_PER_CLASS:
         needed = -(-MIN_PER_CLASS // share)
         raise ValueError(
-            f"InterFaceGAN: {len(scores)} samples at confident={share} give {count} of each class, "
+            f"Boundary: {len(scores)} samples at confident={share} give {count} of each class, "
             f"at least {MIN_PER_CLASS} are needed. Score {needed:.0f} samples, or raise confident."
         )
     order = scores.argsort(stable=True)
@@ -171,7 +201,7 @@ def _confident(scores: Tensor, share: float) -> tuple[Tensor, Tensor]:
     if scores[low[-1]] >= scores[high[0]]:
         below, above = (scores < scores[high[0]]).sum(), (scores > scores[low[-1]]).sum()
         raise ValueError(
-            f"InterFaceGAN: {count} samples of each class are needed, given {int(below)} below "
+            f"Boundary: {count} samples of each class are needed, given {int(below)} below "
             f"and {int(above)} above the score {float(scores[low[-1]]):.4g} that the rest share."
         )
     return low, high

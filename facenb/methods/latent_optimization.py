@@ -1,24 +1,147 @@
 """Plain latent-code optimisation (Li et al., 2021, appendix A): the baseline without a field.
 
 The error between the conditions and their target is propagated back through scorers and generator
-to the code, and Adam follows it. The walk is stopped by the rule of
+to the latents, and Adam follows it. The walk is stopped by the rule of
 Algorithm 1 (`facenb.methods.sgf.search`) and has its budget of steps, so that both can be compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from facenb.errors import check_finite
+from facenb.editors import Context, Editors, Strength, per_code, savable
+from facenb.errors import check_finite, unknown
+from facenb.generators import Generator
+from facenb.latents import Latents
+from facenb.methods.base import Method, require
+from facenb.methods.observation import reloaded, scorers_for
 from facenb.methods.sgf import Manipulation, walk
+from facenb.sampling import ScoredSamples
+from facenb.scorers.conditions import Condition
 
-RATE = 0.1  # the paper's rate is lost
+LEARNING_RATE = 0.1  # the paper's is lost
 MAX_STEPS = 20
 TOLERANCE = 0.1
-_CHUNK = 16  # pictures whose graph is alive at a time: the scorers keep 60 MB each
+_CHUNK = 16  # images whose graph is alive at a time: the scorers keep 60 MB each
+
+
+class LatentOptimisation(Method):
+    """An optimisation for each score; nothing is learned but the scores' mean and scale.
+
+    Args:
+        learning_rate: of Adam.
+        max_steps, tolerance: of a walk, see `facenb.methods.sgf.search.walk`.
+        scorers: differentiable; by default the scorers of the samples' names.
+
+    Attributes:
+        names_: of the C scores, all of which take part in every edit: one moves, the others stay.
+        mean_, scale_: (C,) mean and standard deviation over the samples.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = LEARNING_RATE,
+        max_steps: int = MAX_STEPS,
+        tolerance: float = TOLERANCE,
+        scorers: Condition | None = None,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.max_steps = max_steps
+        self.tolerance = tolerance
+        self.scorers = scorers
+
+    def fit(self, generator: Generator, samples: ScoredSamples | None = None) -> LatentOptimisation:
+        """The mean and the standard deviation of each score."""
+        samples = require(samples, self)
+        self.names_, self.space_ = samples.names, samples.latents.space
+        self.mean_, self.scale_ = samples.scores.mean(dim=0), samples.scores.std(dim=0)
+        self._generator = generator
+        return self._fitted_to(generator)
+
+    def editors(self) -> Editors:
+        """An editor for each score, counted in its standard deviations."""
+        scorers = self.scorers or scorers_for(self._generator, self.names_)
+        settings = {"names": self.names_, "mean": self.mean_, "scale": self.scale_}
+        settings |= {key: getattr(self, key) for key in ("learning_rate", "max_steps", "tolerance")}
+        settings |= {"generator": self._generator, "scorers": scorers, "space": self.space_}
+        return self._named({name: OptimisationEditor(name, **settings) for name in self.names_})
+
+
+@savable("optimisation")
+@dataclass(frozen=True)
+class OptimisationEditor:
+    """One score moved by optimisation, and the others asked to stay: `optimise_latents`.
+
+    The strength is how many standard deviations the score is asked to move by; one of `tolerance`
+    or less is met already and changes nothing. Every strength is a walk of its own through
+    generator and scorers, and takes seconds.
+
+    Args:
+        name: of the score, among the C `names` that the scorers have.
+        mean, scale: (C,) of the scores over many samples.
+        generator, scorers: make and observe the images; a file of editors does not have them.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    mean: Tensor
+    scale: Tensor
+    learning_rate: float
+    max_steps: int
+    tolerance: float
+    generator: Generator
+    scorers: Condition
+    space: str = "z"
+
+    def __post_init__(self) -> None:
+        if self.name not in self.names:
+            raise unknown("score", self.name, self.names)
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return self.generator.dim(self.space)
+
+    def edit(self, latents: Latents, strength: Strength) -> Latents:
+        """The codes walked to `strength`, a number or one for each of the N codes."""
+        with torch.inference_mode(False):  # whose tensors have no gradients
+            values = latents.require(self.space).detach().clone()
+            asked = per_code(strength, values).flatten().clone().expand(len(values))
+            rows = asked.nonzero().flatten()
+            if len(rows):
+                values[rows] = self._optimised(values[rows], asked[rows])
+        return latents.with_values(values)
+
+    def _optimised(self, values: Tensor, asked: Tensor) -> Tensor:
+        with torch.no_grad():
+            before = torch.cat([self._observe(part) for part in values.split(_CHUNK)])
+        target = before.clone()
+        mean, scale = self.mean.to(before), self.scale.to(before)
+        target[:, self.names.index(self.name)] += asked * scale[self.names.index(self.name)]
+        settings = self.learning_rate, self.max_steps, self.tolerance
+        return optimise_latents(values, before, target, self._observe, mean, scale, *settings).codes
+
+    def _observe(self, values: Tensor) -> Tensor:
+        images = self.generator.synthesize(Latents(values, self.space), self.generator.scoring_size)
+        return self.scorers(images)
+
+    def to_fields(self) -> dict[str, object]:
+        """What a file has: all but the generator and the scorers."""
+        kept = ("name", "names", "mean", "scale", "learning_rate", "max_steps", "tolerance")
+        values = {key: getattr(self, key) for key in (*kept, "space")}
+        return values | {"fingerprint": self.scorers.fingerprint}
+
+    @classmethod
+    def from_fields(cls, values: dict[str, object], context: Context) -> OptimisationEditor:
+        """With the generator and the scorers of `context`."""
+        what = f"the optimisation of {values['name']!r}"
+        fingerprint = values.pop("fingerprint")
+        generator, scorers = reloaded(context, what, values["names"], fingerprint)
+        return cls(**values, generator=generator, scorers=scorers)
 
 
 def optimise_latents(
@@ -28,7 +151,7 @@ def optimise_latents(
     observe: Callable[[Tensor], Tensor],
     mean: Tensor,
     scale: Tensor,
-    rate: float = RATE,
+    learning_rate: float = LEARNING_RATE,
     max_steps: int = MAX_STEPS,
     tolerance: float = TOLERANCE,
     limit: float = float("inf"),
@@ -41,8 +164,8 @@ def optimise_latents(
     Args:
         observe: codes (K, d) → conditions (K, C), differentiable: no captioner will do.
         mean, scale: (C,) of the conditions over many samples.
-        rate: of Adam (betas 0.9 and 0.999).
-        tolerance, limit: see `sgf_search.walk`.
+        learning_rate: of Adam (betas 0.9 and 0.999).
+        tolerance, limit: see `facenb.methods.sgf.search.walk`.
 
     Returns:
         What `SurrogateGradientField.manipulate` returns; `out_of_range` is not looked at here.
@@ -63,7 +186,7 @@ def optimise_latents(
     for tensor, name in ((values, "codes"), (conditions, "conditions"), (target, "target")):
         check_finite(tensor, name)
     goal = (target - mean) / scale
-    adam = _Adam(values, rate)
+    adam = _Adam(values, learning_rate)
 
     def look(z: Tensor, _before: Tensor, rows: Tensor) -> Tensor:
         """The conditions, and on the way the gradient that the next step needs."""
@@ -94,8 +217,8 @@ def optimise_latents(
 class _Adam:
     """Adam (Kingma and Ba, 2015) on the rows that are still walking."""
 
-    def __init__(self, values: Tensor, rate: float) -> None:
-        self.rate, self.count = rate, 0
+    def __init__(self, values: Tensor, learning_rate: float) -> None:
+        self.learning_rate, self.count = learning_rate, 0
         self.gradient = torch.zeros_like(values)
         self.first, self.second = torch.zeros_like(values), torch.zeros_like(values)
 
@@ -106,4 +229,4 @@ class _Adam:
         self.second[rows] = self.second[rows].lerp(gradient.square(), 0.001)
         mean = self.first[rows] / (1 - 0.9**self.count)
         size = (self.second[rows] / (1 - 0.999**self.count)).sqrt() + 1e-8
-        return z - self.rate * mean / size
+        return z - self.learning_rate * mean / size

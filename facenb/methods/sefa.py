@@ -10,54 +10,69 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from facenb.editors import Directions, LinearEditor
+from facenb.editors import Editors, LinearEditor
 from facenb.errors import check_finite
 from facenb.generators import Generator
 from facenb.generators.style_based import StyleBased
+from facenb.methods.base import Method
+from facenb.sampling import ScoredSamples
 
 
-class SeFa(BaseEstimator):
+class SeFa(Method):
     """Closed-form factorisation of weights A (outputs, d).
 
     Args:
         components: how many directions.
         normalise: give every output's weight vector, a row of A, length 1 first. The paper's text
             does not; its published code does.
+        layers: of a style-based generator, the half-open range of "w+" whose weights are taken and
+            which the edits move; all by default, as edits of "w".
 
     Attributes:
         directions_: (K, d) orthonormal, highest eigenvalue first, the entry of largest magnitude
             positive; float64. (The published code's numpy.linalg.eig leaves its eigenvalues
             unsorted, so that its first directions need not be the strongest.)
         space_: of the codes that they move: "w" when fitted to a style-based generator, else "z".
-        layers_: whose weights were taken.
+        layers_: names of those whose weights were taken.
         eigenvalues_: (K,) ‖An‖², what a step of length 1 changes in the first output, squared.
         share_: (K,) of the sum of all d eigenvalues.
     """
 
-    def __init__(self, components: int = 20, normalise: bool = False) -> None:
+    def __init__(
+        self,
+        components: int = 20,
+        normalise: bool = False,
+        layers: tuple[int, int] | None = None,
+    ) -> None:
         self.components = components
         self.normalise = normalise
+        self.layers = layers
 
-    def fit(self, source: Generator | Tensor | Mapping[str, Tensor]) -> SeFa:
-        """Factorise a generator's first weights, one matrix (outputs, d), or several by name.
+    def fit(self, generator: Generator, samples: ScoredSamples | None = None) -> SeFa:
+        """Factorise the generator's first weights; no sample is looked at.
 
-        Several are stacked. A style-based generator has no first layer in the paper's sense: what
-        is affine in w is the style of every layer, and all of them are taken. For an edit of some
-        layers give theirs, `generator.style_weights(layers)`.
+        A style-based generator has no first layer in the paper's sense: what is affine in w is the
+        style of every layer, and all of them are taken, one on top of another, or those in
+        `layers`.
 
         Raises:
-            ValueError: matrices that do not fit each other, NaN, or more components than d.
+            ValueError: more components than d, or `layers` that the generator does not have.
             TypeError: a generator whose first layer is neither linear nor a transposed convolution.
         """
-        self._generator = source.name if isinstance(source, Generator) else None
-        self.space_ = "w" if isinstance(source, StyleBased) else "z"
-        weights = first_weights(source) if isinstance(source, Generator) else source
+        self.fit_weights(first_weights(generator, self.layers))
+        self.space_ = "w" if isinstance(generator, StyleBased) else "z"
+        return self._fitted_to(generator)
+
+    def fit_weights(self, weights: Tensor | Mapping[str, Tensor]) -> SeFa:
+        """Factorise one matrix (outputs, d), or several by name, which are stacked, as of "z".
+
+        Raises ValueError for matrices that do not fit each other, NaN, or more components than d.
+        """
         if isinstance(weights, Tensor):
             weights = {"weight": weights}
-        self.layers_ = tuple(weights)
+        self.space_, self.layers_ = "z", tuple(weights)
         matrix = _stack(weights)
         if self.normalise:
             norms = matrix.norm(dim=1, keepdim=True)
@@ -70,36 +85,20 @@ class SeFa(BaseEstimator):
         self.eigenvalues_ = values[: self.components]
         self.share_ = self.eigenvalues_ / values.sum()
         self.directions_ = _fix_signs(vectors.flip(1)[:, : self.components].T)
-        return self
+        return self._fitted_to(None)
 
-    def editor(
-        self, component: int, space: str | None = None, layers: tuple[int, int] | None = None
-    ) -> LinearEditor:
-        """The edit along a component (0 is the first), in all layers or in a range of "w+".
-
-        It moves codes of `space_` unless `space` names another.
-        """
-        if not 0 <= component < len(self.directions_):
-            raise IndexError(
-                f"SeFa: expected a component from 0 to {len(self.directions_) - 1}, "
-                f"given {component}."
-            )
-        direction = self.directions_[component].float()
-        return LinearEditor(f"SeFa{component + 1}", direction, space or self.space_, layers)
-
-    def directions(self, space: str | None = None, **provenance: object) -> Directions:
-        """All components as SeFa1, SeFa2, …, in `space_` unless `space` names another."""
-        facts = {"method": "SeFa", "generator": self._generator, "layers": list(self.layers_)}
-        learned = {"share": [round(float(share), 6) for share in self.share_]}
-        return Directions(
-            tuple(f"SeFa{i + 1}" for i in range(len(self.directions_))),
-            self.directions_.float(),
-            space or self.space_,
-            provenance={**facts, **self.get_params(), **learned, **provenance},
-        )
+    def editors(self) -> Editors:
+        """The edits along SeFa1, SeFa2, …; a strength of 1 moves a code by 1."""
+        lines = {
+            f"SeFa{i + 1}": LinearEditor(f"SeFa{i + 1}", direction, self.space_)
+            for i, direction in enumerate(self.directions_.float())
+        }
+        share = [round(float(share), 6) for share in self.share_]
+        found = self._named(lines, weights=list(self.layers_), share=share)
+        return found if self.layers is None else found.in_layers(*self.layers)
 
 
-def first_weights(generator: Generator) -> dict[str, Tensor]:
+def first_weights(generator: Generator, layers: tuple[int, int] | None = None) -> dict[str, Tensor]:
     """{layer: A (outputs, d)}: of the first layer, affine in z, or of every style, affine in w.
 
     A transposed convolution of a 1 × 1 input is the matrix of its kernel, (d, out, k, k) as
@@ -109,7 +108,9 @@ def first_weights(generator: Generator) -> dict[str, Tensor]:
     takes out. With `normalise` the two agree, since every row then has length 1.
     """
     if isinstance(generator, StyleBased):
-        return generator.style_weights()
+        return generator.style_weights(layers)
+    if layers is not None:
+        raise ValueError(f"SeFa: {generator.name} has no space 'w+', given layers {layers}.")
     name, layer = next(iter(generator.layers().items()))
     if isinstance(layer, nn.ConvTranspose2d):
         matrix = layer.weight.flatten(1).T

@@ -13,12 +13,12 @@ code's response asks how far.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from facenb.editors import Directions
+from facenb.editors import Editor, Editors, LinearEditor, reverse
 from facenb.errors import check_finite
 from facenb.metrics.statistics import resample_counts
 
@@ -163,34 +163,29 @@ def name_directions(
     return [Name(text, *rest) for text, rest in zip(texts, found, strict=True)]
 
 
-def rename(directions: Directions, names: Sequence[Name]) -> Directions:
-    """The directions under their new names, turned so that the attribute rises with strength.
+def rename(editors: Editors, names: Sequence[Name]) -> Editors:
+    """The editors under their new names, turned so that the attribute rises with strength.
 
     Those without a name (`text` is None) stay as they are. What is known of each goes to the
     provenance, with its old name.
     """
-    if len(names) != len(directions):
-        raise ValueError(f"rename: expected {len(directions)} names, given {len(names)}.")
-    texts = tuple(name.text or old for name, old in zip(names, directions.names, strict=True))
-    turned = [name.text is not None and name.strength < 0 for name in names]
-    sign = 1 - 2 * torch.tensor(turned).to(directions.vectors)
-    record = {
-        text: {
+    if len(names) != len(editors):
+        raise ValueError(f"rename: expected {len(editors)} names, given {len(names)}.")
+    found: dict[str, Editor] = {}
+    record = {}
+    for (old, editor), name in zip(editors.items(), names, strict=True):
+        text = name.text or old
+        if name.text is not None and name.strength < 0:
+            editor = reverse(editor)
+        found[text] = replace(editor, name=text) if isinstance(editor, LinearEditor) else editor
+        record[text] = {
             "was": old,
             "attribute": name.attribute,
             "strength": round(name.strength, 4),
             "margin": round(name.margin, 4),
             "confidence": round(name.confidence, 4),
         }
-        for text, old, name in zip(texts, directions.names, names, strict=True)
-    }
-    return Directions(
-        texts,
-        directions.vectors * sign[:, None],
-        directions.space,
-        directions.intercepts * sign,
-        {**directions.provenance, "names": record},
-    )
+    return Editors(found, {**editors.provenance, "names": record})
 
 
 def _index(scores: Tensor, index: Tensor | None) -> Tensor:

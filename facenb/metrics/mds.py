@@ -111,8 +111,8 @@ def towards_other_side(scores: Tensor, cut: float | Tensor) -> Tensor:
 class SignedEditor:
     """An editor whose strength is turned round for some of the N codes: sign · strength.
 
-    Takes the N codes themselves, or each of them several times in a row as `strip` does, so that
-    `score_edits` keeps its results.
+    Takes the N codes themselves, or each of them several times in a row as `traversal` does, so
+    that `score_edits` keeps its results.
 
     Args:
         editor: what edits.

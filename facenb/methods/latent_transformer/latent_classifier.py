@@ -51,7 +51,7 @@ class LatentClassifier(BaseEstimator):
         epochs: passes over the samples (20 in the authors' later code, as are batch 256 and the
             weight decay).
         batch: samples a step.
-        rate: of Adam, falling to 0 along a cosine.
+        learning_rate: of Adam, falling to 0 along a cosine.
         weight_decay: decoupled (AdamW).
         seed: of the first weights and of the order of the samples.
 
@@ -66,14 +66,14 @@ class LatentClassifier(BaseEstimator):
         hidden: int | None = 128,
         epochs: int = 20,
         batch: int = 256,
-        rate: float = 1e-3,
+        learning_rate: float = 1e-3,
         weight_decay: float = 5e-4,
         seed: int = 0,
     ) -> None:
         self.hidden = hidden
         self.epochs = epochs
         self.batch = batch
-        self.rate = rate
+        self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.seed = seed
 
@@ -98,7 +98,7 @@ class LatentClassifier(BaseEstimator):
             )
         self.network_ = self._network(values.shape[1], labels.shape[1]).to(values)
         optimiser = torch.optim.AdamW(
-            self.network_.parameters(), lr=self.rate, weight_decay=self.weight_decay
+            self.network_.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
         steps = self.epochs * -(-len(values) // self.batch)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

@@ -11,25 +11,37 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from facenb.editors import Editors
 from facenb.errors import check_finite, unknown
-from facenb.methods.latent_transformer.editors import LatentTransformers, displacements
+from facenb.generators import Generator
+from facenb.methods.base import Method, require
+from facenb.methods.latent_transformer.editors import TransformerEditor
+from facenb.methods.latent_transformer.labels import (
+    LATENTS,
+    VERSION,
+    attributes_of,
+    digest,
+    fit_classifier,
+    labelled,
+)
 from facenb.methods.latent_transformer.latent_classifier import LatentClassifier
+from facenb.methods.latent_transformer.losses import Task, loss_terms
+from facenb.metrics.attribute_correlation import label_correlation
 from facenb.parallel import one_thread
+from facenb.sampling import ScoredSamples
 from facenb.seeds import random_for
+from facenb.storage.cache import cached
 
 TERMS = ("class", "attr", "recon")
 RECONSTRUCTIONS = ("squared", "norm")
 
 
-class LatentTransformer(BaseEstimator):
+class LatentTransformer(Method):
     """Networks that move codes towards the other side of each attribute, trained together.
 
     Args:
@@ -43,11 +55,11 @@ class LatentTransformer(BaseEstimator):
             "squared" is its mean square over the dimensions, as in the authors' later code.
         epochs: passes over the codes (10 in the paper, with 10,000 codes).
         batch: codes a step (16).
-        rate: of Adam with β = (0.9, 0.999) (1e-4).
+        learning_rate: of Adam with β = (0.9, 0.999) (1e-4).
         seed: of the first weights and of the order of the codes.
 
     Attributes:
-        weights_: of the K networks, as `transformer_editors.displacements` takes them.
+        weights_: of the K networks, as `editors.displacements` takes them.
         targets_: the names of the K attributes.
         history_: (epochs, 3, K): mean L_class, L_attr, L_recon, unweighted.
     """
@@ -60,7 +72,7 @@ class LatentTransformer(BaseEstimator):
         reconstruction: str = "squared",
         epochs: int = 10,
         batch: int = 16,
-        rate: float = 1e-4,
+        learning_rate: float = 1e-4,
         seed: int = 0,
     ) -> None:
         self.hidden = hidden
@@ -69,10 +81,33 @@ class LatentTransformer(BaseEstimator):
         self.reconstruction = reconstruction
         self.epochs = epochs
         self.batch = batch
-        self.rate = rate
+        self.learning_rate = learning_rate
         self.seed = seed
 
-    def fit(
+    def fit(self, generator: Generator, samples: ScoredSamples | None = None) -> LatentTransformer:
+        """Labels, the latent classifier, γ, and a network for each semantic score of the samples.
+
+        Scores that all samples have, or none, are left out. What was trained on the same before
+        comes from the cache.
+        """
+        samples = require(samples, self)
+        values, labels, names = labelled(samples, attributes_of(samples.names, generator.framing))
+        classifier = fit_classifier(values, labels, names, seed=self.seed)
+        gamma = label_correlation(labels)
+        fitted = fit_transformers(values[:LATENTS], classifier, gamma, **self.get_params())
+        self.space_, self.samples_ = samples.latents.space, len(samples)
+        return self.restore(fitted.state(), fitted.targets_)._fitted_to(generator)
+
+    def editors(self) -> Editors:
+        """A network for each target; a strength of 1 is one whole H(z)."""
+        facts = {"samples": self.samples_} if hasattr(self, "samples_") else {}
+        space, found = getattr(self, "space_", "z"), {}
+        for row, name in enumerate(self.targets_):
+            weights = {key: weight[row : row + 1] for key, weight in self.weights_.items()}
+            found[name] = TransformerEditor(name, weights, space)
+        return self._named(found, **facts)
+
+    def fit_networks(
         self,
         values: Tensor,
         classifier: LatentClassifier,
@@ -94,8 +129,8 @@ class LatentTransformer(BaseEstimator):
         nothing is learned about the way back.
         """
         columns = self._check(values, classifier, gamma, targets)
-        questions = _ask(values, classifier, gamma, columns)
-        for name, way in zip(self.targets_, questions.alpha, strict=True):
+        task = Task.of(values, classifier, gamma, columns)
+        for name, way in zip(self.targets_, task.alpha, strict=True):
             if (way > 0).all() or (way < 0).all():
                 warnings.warn(
                     f"LatentTransformer: the classifier says {'no' if way[0] > 0 else 'yes'} to "
@@ -103,7 +138,7 @@ class LatentTransformer(BaseEstimator):
                     stacklevel=2,
                 )
         weights = self._start(values, columns)
-        optimiser = torch.optim.Adam(weights.values(), lr=self.rate, fused=True)
+        optimiser = torch.optim.Adam(weights.values(), lr=self.learning_rate, fused=True)
         steps, history = self.epochs * -(-len(values) // self.batch), []
         bar = tqdm(total=steps, desc="latent transformers", unit="step", leave=False)
         with bar, one_thread():
@@ -112,22 +147,17 @@ class LatentTransformer(BaseEstimator):
                 order = torch.randperm(len(values), generator=random).to(values.device)
                 total = values.new_zeros(len(TERMS), len(columns))
                 for rows in order.split(self.batch):
-                    terms = self._terms(weights, questions, rows)
+                    terms = loss_terms(weights, task, rows, self.reconstruction)
                     optimiser.zero_grad()
                     self._loss(terms).backward()
                     optimiser.step()
                     total += terms.detach() * len(rows)
                     bar.update()
                 history.append(total / len(values))
-                check_finite(total, f"losses of epoch {epoch + 1} (lower the rate)")
+                check_finite(total, f"losses of epoch {epoch + 1} (lower the learning rate)")
         self.history_ = torch.stack(history).cpu()
         self.weights_ = {key: weight.detach() for key, weight in weights.items()}
-        return self
-
-    def transformers(self, space: str = "z", **provenance: object) -> LatentTransformers:
-        """The networks as editors, to use and to save."""
-        facts = {"method": "latent transformer", **self.get_params(), **provenance}
-        return LatentTransformers(self.targets_, self.weights_, space, facts)
+        return self._fitted_to(None)
 
     def state(self) -> dict[str, Tensor]:
         """What was learned, as tensors, for `facenb.storage.cache`; `restore` takes it back."""
@@ -138,22 +168,6 @@ class LatentTransformer(BaseEstimator):
         self.weights_ = {key: tensor for key, tensor in state.items() if key != "history"}
         self.targets_, self.history_ = tuple(targets), state["history"]
         return self
-
-    def _terms(self, weights: dict[str, Tensor], asked: _Questions, rows: Tensor) -> Tensor:
-        """Eq. 2, 3 and 4 of K networks on the B codes of `rows`, (3, K)."""
-        values, alpha = asked.values[rows], asked.alpha[:, rows]
-        move = alpha[..., None] * displacements(weights, values)  # (K, B, d)
-        after = asked.classifier.logits((values + move).flatten(0, 1)).unflatten(0, alpha.shape)
-        target = after[torch.arange(len(alpha)), :, asked.columns]  # (K, B)
-        wanted = (alpha > 0).to(values)
-        verdict = F.binary_cross_entropy_with_logits(target, wanted, reduction="none").mean(1)
-        # each attribute's feature is one number, whose Euclidean length is its absolute value
-        others = ((after - asked.before[rows]).abs().mean(dim=1) * asked.keep).sum(dim=1)
-        if self.reconstruction == "norm":
-            length = move.norm(dim=2).mean(dim=1)
-        else:
-            length = move.square().mean(dim=(1, 2))
-        return torch.stack([verdict, others, length])
 
     def _loss(self, terms: Tensor) -> Tensor:
         """Eq. 5, summed over networks."""
@@ -207,33 +221,31 @@ class LatentTransformer(BaseEstimator):
         return torch.tensor([known.index(name) for name in self.targets_], device=values.device)
 
 
-@dataclass(frozen=True)
-class _Questions:
-    """What does not change in training: the classifier is frozen, so what it says of z is known."""
-
-    values: Tensor  # (N, d)
-    classifier: LatentClassifier
-    columns: Tensor  # (K,) the targets among the A attributes
-    before: Tensor  # (N, A) log-odds of z
-    alpha: Tensor  # (K, N)
-    keep: Tensor  # (K, A) 1 − |γ|, and 0 for the target itself
-
-
-@torch.no_grad()
-def _ask(
-    values: Tensor, classifier: LatentClassifier, gamma: Tensor, columns: Tensor
-) -> _Questions:
-    before = classifier.logits(values)
-    keep = (1 - gamma.to(values).abs())[columns].clone()
-    keep[torch.arange(len(columns)), columns] = 0
-    alpha = scaling_factors(before[:, columns]).T.contiguous()
-    return _Questions(values, classifier, columns, before, alpha, keep)
+def fit_transformers(
+    values: Tensor,
+    classifier: LatentClassifier,
+    gamma: Tensor,
+    targets: Sequence[str] | None = None,
+    **settings: object,
+) -> LatentTransformer:
+    """`LatentTransformer(**settings).fit_networks(…)`, or as it was fitted to the same before."""
+    model = LatentTransformer(**settings)
+    targets = list(classifier.names_ if targets is None else targets)
+    state = cached(
+        "latent-transformers",
+        cache_inputs(model, values, classifier, gamma, targets),
+        lambda: model.fit_networks(values, classifier, gamma, targets).state(),
+    )
+    return model.restore(state, targets)
 
 
-def scaling_factors(logits: Tensor) -> Tensor:
-    """α of training (§4.1) from the classifier's log-odds: 1 − p where p < 0.5, −p elsewhere.
-
-    So α is large where the classifier is sure, and points to the other verdict.
-    """
-    probability = logits.sigmoid()
-    return torch.where(probability < 0.5, 1 - probability, -probability)
+def cache_inputs(
+    model: LatentTransformer,
+    values: Tensor,
+    classifier: LatentClassifier,
+    gamma: Tensor,
+    targets: Sequence[str],
+) -> dict[str, object]:
+    """What decides the networks, for the key of their cache."""
+    data = digest(values, gamma, *classifier.state().values())
+    return {"version": VERSION, "targets": targets, **model.get_params(), "data": data}

@@ -5,15 +5,9 @@ behind `fit`, `editors` the field as an editor.
 """
 
 from facenb.methods.sgf.editors import SGFEditor, sgf_editors
-from facenb.methods.sgf.estimator import (
-    MAX_STEPS,
-    ORDER,
-    STEP,
-    SurrogateGradientField,
-    fit_fields,
-    fit_sgf,
-)
-from facenb.methods.sgf.field import Order, jacobian, spectral_radius, surrogate_field
+from facenb.methods.sgf.estimator import MAX_STEPS, STEP, SurrogateGradientField
+from facenb.methods.sgf.field import ORDER, Order, jacobian, spectral_radius, surrogate_field
+from facenb.methods.sgf.fitting import fit_fields, fit_sgf
 from facenb.methods.sgf.mapping import AuxiliaryMapping
 from facenb.methods.sgf.search import (
     ALREADY_MET,

@@ -2,50 +2,62 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from facenb.editors import Strength, per_code
+from facenb.editors import Context, Editors, Strength, per_code, savable
 from facenb.errors import unknown
 from facenb.latents import Latents
-from facenb.methods.sgf.estimator import ORDER, Observe, SurrogateGradientField
-from facenb.methods.sgf.field import Order, surrogate_field
+from facenb.methods.observation import Observe, Remembered, observer_of, reloaded
+from facenb.methods.sgf.field import surrogate_field
+
+if TYPE_CHECKING:
+    from facenb.methods.sgf.estimator import SurrogateGradientField
 
 _STEP = 0.5  # standard deviations of the attribute to a step of the ODE
-_REMEMBERED = 4096  # codes whose conditions are kept: a slider asks for the same face each time
 
 
+@savable("sgf")
 @dataclass(frozen=True)
 class SGFEditor:
-    """One attribute by the fast version of Algorithm 1 (appendix J), to any strength.
+    """One attribute, to any strength.
 
     The strength is how many standard deviations the attribute is asked to move by; the other
-    conditions are asked to stay. The walk to a strength passes through all smaller ones, so that
-    strips are one path, and a strength of 0 changes nothing.
+    conditions are asked to stay. A strength of 0 changes nothing.
 
     Args:
         name: of the attribute, one of the field's conditions.
         surrogate: the fitted field.
-        observe: codes (N, d) → conditions (N, C) at the start of the walk. Asked once for each
-            different code.
-        order: of the Neumann series.
+        observe: codes (N, d) → conditions (N, C).
         space: of the latents that the field was fitted on.
+        look: False is the fast version of Algorithm 1 (appendix J), which observes the start of a
+            walk alone, and each different code once; the walk to a strength passes through all
+            smaller ones, so that a traversal is one path. True is Algorithm 1 itself, which
+            observes after every step and stops where the attribute has arrived (`manipulate`).
+        fingerprint: of the scorers that observe, for files; None where it is not known.
     """
 
     name: str
     surrogate: SurrogateGradientField
     observe: Observe
-    order: Order = ORDER
     space: str = "z"
-    _known: OrderedDict[bytes, Tensor] = field(default_factory=OrderedDict, repr=False)
+    look: bool = False
+    fingerprint: str | None = None
 
     def __post_init__(self) -> None:
         if self.name not in self.surrogate.names_:
             raise unknown("condition", self.name, self.surrogate.names_)
+        if not isinstance(self.observe, Remembered):
+            object.__setattr__(self, "observe", Remembered(self.observe))
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return self.surrogate.mapping_.dimension
 
     def edit(self, latents: Latents, strength: Strength) -> Latents:
         """The codes walked to `strength`, a number or one for each of the N codes."""
@@ -54,34 +66,52 @@ class SGFEditor:
             asked = per_code(strength, values).flatten().clone().expand(len(values))
             rows = asked.nonzero().flatten()
             if len(rows):
-                values[rows] = self._walk(values[rows], asked[rows])
+                walk = self._walk_observed if self.look else self._walk
+                values[rows] = walk(values[rows], asked[rows])
         return latents.with_values(values)
 
     def _walk(self, z: Tensor, asked: Tensor) -> Tensor:
         """Explicit Euler on Eq. 7, all codes side by side, each to its own end."""
         surrogate = self.surrogate
-        c = (self._conditions(z) - surrogate.mean_) / surrogate.scale_
+        c = (self.observe(z) - surrogate.mean_) / surrogate.scale_
         column = surrogate.names_.index(self.name)
         left = asked.abs()
         while len(rows := left.nonzero().flatten()):
             length = left[rows].clamp(max=_STEP)
             change = torch.zeros_like(c[rows])
             change[:, column] = length * asked[rows].sign()
-            z[rows] += surrogate_field(surrogate.mapping_, z[rows], c[rows], change, self.order)
+            z[rows] += surrogate_field(surrogate.mapping_, z[rows], c[rows], change)
             c[rows] += change
             left[rows] -= length
         return z
 
-    def _conditions(self, z: Tensor) -> Tensor:
-        keys = [row.numpy().tobytes() for row in z.cpu()]
-        new = {key: i for i, key in enumerate(keys) if key not in self._known}
-        if new:
-            found = self.observe(z[list(new.values())])
-            self._known.update(zip(new, found.to(z), strict=True))
-        conditions = torch.stack([self._known[key] for key in keys])
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
-        return conditions
+    def _walk_observed(self, z: Tensor, asked: Tensor) -> Tensor:
+        """Algorithm 1."""
+        surrogate, before = self.surrogate, self.observe(z)
+        column = surrogate.names_.index(self.name)
+        target = before.clone()
+        target[:, column] += asked * surrogate.scale_[column]
+        return surrogate.manipulate(z, before, target, self.observe.observe).codes
+
+    def to_fields(self) -> dict[str, object]:
+        """What a file has: the field, not what observes."""
+        return {
+            "name": self.name,
+            "surrogate": self.surrogate,
+            "space": self.space,
+            "look": self.look,
+            "fingerprint": self.fingerprint,
+        }
+
+    @classmethod
+    def from_fields(cls, values: dict[str, object], context: Context) -> SGFEditor:
+        """With images observed by the generator and the scorers of `context`."""
+        names, what = values["surrogate"].names_, f"the SGF editor of {values['name']!r}"
+        generator, scorers = reloaded(context, what, names, values["fingerprint"])
+        key = "observer", names, values["space"]
+        if key not in context.shared:
+            context.shared[key] = observer_of(generator, scorers, values["space"])
+        return cls(**values, observe=context.shared[key])
 
 
 def sgf_editors(
@@ -89,8 +119,19 @@ def sgf_editors(
     observe: Observe,
     names: Sequence[str] | None = None,
     space: str = "z",
-) -> Mapping[str, SGFEditor]:
-    """An editor for each of these conditions, or for all, sharing what they know of the codes."""
-    known: OrderedDict[bytes, Tensor] = OrderedDict()
-    names = surrogate.names_ if names is None else names
-    return {n: SGFEditor(n, surrogate, observe, space=space, _known=known) for n in names}
+    look: bool = False,
+    fingerprint: str | None = None,
+) -> Editors:
+    """An editor for each of these conditions, or for all, sharing what they know of the codes.
+
+    `SurrogateGradientField.editors` calls it with the scorers of the samples; give `observe` where
+    conditions come from elsewhere.
+    """
+    shared = observe if isinstance(observe, Remembered) else Remembered(observe)
+    return surrogate._named(
+        {
+            name: SGFEditor(name, surrogate, shared, space, look, fingerprint)
+            for name in (surrogate.names_ if names is None else names)
+        },
+        look=look,
+    )

@@ -1,49 +1,53 @@
 """The surrogate gradient field (Li et al., 2021): walk latents to a target condition of any size.
 
-    field = SurrogateGradientField(load_config("laptop")).fit(codes, scores, names)
-    target = field.shifted(scores[:8], {"smile": +2})
-    found = field.manipulate(codes[:8], scores[:8], target, observe)
+    field = SurrogateGradientField(load_config("laptop")).fit(generator, samples)
+    field.editors()["smile"].edit(latents, 2.0)
+
+    field = SurrogateGradientField().fit_latents(codes, conditions, names)   # of any kind
+    target = field.shifted(conditions[:8], {"smile": +2})
+    found = field.manipulate(codes[:8], conditions[:8], target, observe)
     found.codes, found.status
 
-A condition is any vector that can be read off a picture: attribute scores, landmarks, the embedding
+A condition is any vector that can be read off an image: attribute scores, landmarks, the embedding
 of a caption. `mapping` is F, `field` Eq. 6, `search` Algorithm 1.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Named
+from collections.abc import Sequence
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
 
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from facenb.errors import check_finite, unknown
-from facenb.methods.sgf.field import Order, spectral_radius, surrogate_field
+from facenb.editors import Editors, savable
+from facenb.errors import FacenbError, check_finite, unknown
+from facenb.generators import Generator
+from facenb.methods.base import Method, require
+from facenb.methods.observation import Observe, observer_of, scorers_for
+from facenb.methods.sgf.editors import sgf_editors
+from facenb.methods.sgf.field import ORDER, Order, spectral_radius, surrogate_field
 from facenb.methods.sgf.search import Manipulation, walk
-from facenb.methods.sgf.training import MappingConfig, run_identity, train_mapping
-from facenb.parallel import side_by_side
-from facenb.scorers.conditions import ConditionRange
-from facenb.storage.cache import folder
-
-Observe = Callable[[Tensor], Tensor]
-"""Codes (N, d) → their conditions (N, C), such as scores of the pictures that they make."""
+from facenb.methods.sgf.state import StoredField
+from facenb.methods.sgf.training import MappingConfig, checkpoint_of, train_mapping
+from facenb.sampling import ScoredSamples
+from facenb.scorers.conditions import Condition, ConditionRange
 
 STEP = 0.2  # λ: the share of the way in a step (reimplementation consensus, as ORDER)
-ORDER = 1
 MAX_STEPS = 20
 TOLERANCE = 0.1
 _MEASURED = 32  # training pairs that the spectral radius is measured on
 
 
-class SurrogateGradientField(BaseEstimator):
+@savable("sgf field")
+class SurrogateGradientField(StoredField, Method):
     """The field of one generator and one kind of condition.
 
     Args:
-        config: of the mapping F; `sgf_training.load_config(profile)` has one for every profile.
+        config: of the mapping F; `load_config(profile)` has one for every profile.
+        scorers: what editors observe images with; by default the scorers of the samples' names.
 
     Attributes:
         names_: names of the C conditions.
@@ -56,10 +60,42 @@ class SurrogateGradientField(BaseEstimator):
             for.
     """
 
-    def __init__(self, config: MappingConfig | None = None) -> None:
+    def __init__(
+        self, config: MappingConfig | None = None, scorers: Condition | None = None
+    ) -> None:
         self.config = config
+        self.scorers = scorers
 
     def fit(
+        self, generator: Generator, samples: ScoredSamples | None = None
+    ) -> SurrogateGradientField:
+        """Train F on latents and scores of samples, or go on where the cache has it.
+
+        Raises:
+            ValueError: no samples, NaN, or a score that never varies.
+        """
+        samples = require(samples, self)
+        values, conditions, config = samples.latents.values, samples.scores, self.config
+        checkpoint = checkpoint_of(config or MappingConfig(), values, conditions)
+        self.fit_latents(values, conditions, samples.names, checkpoint)
+        self._generator, self._space = generator, samples.latents.space
+        return self._fitted_to(generator)
+
+    def editors(self, look: bool = False) -> Editors:
+        """An editor for each score, counted in its standard deviations.
+
+        Args:
+            look: observe at every step, Algorithm 1, in place of its fast version (`SGFEditor`).
+
+        Raises FacenbError after `fit_latents`, which knows no generator: see `sgf_editors`.
+        """
+        if not hasattr(self, "_generator"):
+            raise FacenbError("SGF: fitted to tensors, it needs sgf_editors(field, observe).")
+        scorers = self.scorers or scorers_for(self._generator, self.names_)
+        observe = observer_of(self._generator, scorers, self._space)
+        return sgf_editors(self, observe, None, self._space, look, scorers.fingerprint)
+
+    def fit_latents(
         self,
         values: Tensor,
         conditions: Tensor,
@@ -90,8 +126,9 @@ class SurrogateGradientField(BaseEstimator):
             self.config or MappingConfig(), values, standard, checkpoint
         )
         self._few = values[:_MEASURED], standard[:_MEASURED]
-        self.__dict__.pop("radius_", None)  # of the fit before
-        return self
+        for name in ("radius_", "_generator"):  # of the fit before
+            self.__dict__.pop(name, None)
+        return self._fitted_to(None)
 
     @cached_property
     def radius_(self) -> Tensor:
@@ -221,29 +258,3 @@ class SurrogateGradientField(BaseEstimator):
                 "solve answers another question. Order 1 is the published default.",
                 stacklevel=3,
             )
-
-
-def fit_sgf(
-    config: MappingConfig, values: Tensor, conditions: Tensor, names: Sequence[str]
-) -> SurrogateGradientField:
-    """`SurrogateGradientField(config)` fitted, or as it was fitted to the same before.
-
-    The state of the training is in the cache: what was interrupted goes on.
-    """
-    checkpoint = _checkpoint(config, values, conditions)
-    return SurrogateGradientField(config).fit(values, conditions, names, checkpoint)
-
-
-def fit_fields(
-    configs: Named[str, MappingConfig], values: Tensor, conditions: Tensor, names: Sequence[str]
-) -> dict[str, SurrogateGradientField]:
-    """`fit_sgf` of several configurations; those not begun before are trained side by side."""
-    new = [c for c in configs.values() if not _checkpoint(c, values, conditions).exists()]
-    data = {"values": values, "conditions": conditions, "names": names}
-    steps = sum(config.steps for config in new)
-    side_by_side(fit_sgf, [{"config": config, **data} for config in new], "mappings F", steps)
-    return {label: fit_sgf(config, **data) for label, config in configs.items()}
-
-
-def _checkpoint(config: MappingConfig, values: Tensor, conditions: Tensor) -> Path:
-    return folder("sgf", run_identity(config, values, conditions)).with_suffix(".checkpoint")

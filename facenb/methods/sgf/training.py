@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import asdict, dataclass
 from os import PathLike
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from facenb.errors import FacenbError, unknown
 from facenb.methods.sgf.mapping import AuxiliaryMapping
 from facenb.parallel import one_thread
 from facenb.seeds import random_for
+from facenb.storage.cache import folder
 from facenb.storage.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 
 _VERSION = 2  # raise when a change here, or in the mapping, alters what is learned
@@ -25,18 +27,18 @@ _EVERY = 500  # steps from checkpoint to checkpoint
 class MappingConfig:
     """What decides a trained mapping.
 
-    The paper's own numbers of pairs, steps, batch and rate are lost. "paper" has those that both
-    public re-implementations agree on, or the smaller of theirs (reimplementation consensus: 6
-    blocks in Z and 15 in W, 100,000 pairs or more, 25 epochs of batch 8, Adam at 2e-4, LeakyReLU
-    0.2, a rate that falls by 0.998 an epoch).
+    The paper's own numbers of pairs, steps, batch and learning rate are lost. "paper" has those
+    that both public re-implementations agree on, or the smaller of theirs (reimplementation
+    consensus: 6 blocks in Z and 15 in W, 100,000 pairs or more, 25 epochs of batch 8, Adam at 2e-4,
+    LeakyReLU 0.2, a learning rate that falls by 0.998 an epoch).
 
     Args:
         layers: n blocks; 6 for Z, 15 for W.
         modulation, coefficient: see `AuxiliaryMapping`.
         noise: standard deviation of noise that is added to z at the input, and not to what is
             reconstructed. 0 in the paper; with noise F cannot copy z and has to read c.
-        steps, batch, rate: of Adam.
-        decay: the share of the rate that is left at the end; it falls exponentially.
+        steps, batch, learning_rate: of Adam.
+        decay: the fraction of the learning rate that is left at the end; it falls exponentially.
         seed: of the weights, the batches and the noise.
     """
 
@@ -46,7 +48,7 @@ class MappingConfig:
     noise: float = 0.0
     steps: int = 3000
     batch: int = 256
-    rate: float = 2e-3
+    learning_rate: float = 2e-3
     decay: float = 0.02
     seed: int = 0
 
@@ -56,17 +58,17 @@ class MappingConfig:
                 "MappingConfig: expected steps ≥ 1, batch ≥ 1 and noise ≥ 0, "
                 f"given {self.steps}, {self.batch} and {self.noise}."
             )
-        if not self.rate > 0 or not 0 < self.decay <= 1:
+        if not self.learning_rate > 0 or not 0 < self.decay <= 1:
             raise ValueError(
-                f"MappingConfig: expected rate > 0 and 0 < decay ≤ 1, given {self.rate} and "
-                f"{self.decay}."
+                "MappingConfig: expected learning_rate > 0 and 0 < decay ≤ 1, given "
+                f"{self.learning_rate} and {self.decay}."
             )
 
 
 CONFIGS = {
-    "smoke": MappingConfig(layers=3, steps=150, batch=64, rate=4e-3),
+    "smoke": MappingConfig(layers=3, steps=150, batch=64, learning_rate=4e-3),
     "laptop": MappingConfig(),
-    "paper": MappingConfig(steps=312_500, batch=8, rate=2e-4, decay=0.95),
+    "paper": MappingConfig(steps=312_500, batch=8, learning_rate=2e-4, decay=0.95),
 }
 
 
@@ -105,7 +107,7 @@ def train_mapping(
         config.seed,
     ).to(values)
     mapping.train()
-    optimiser = torch.optim.Adam(mapping.parameters(), lr=config.rate, fused=True)
+    optimiser = torch.optim.Adam(mapping.parameters(), lr=config.learning_rate, fused=True)
     identity = run_identity(config, values, conditions)
     losses: list[float] = []
     if checkpoint is not None and (state := load_checkpoint(checkpoint, identity)):
@@ -130,6 +132,11 @@ def run_identity(config: MappingConfig, values: Tensor, conditions: Tensor) -> d
     return asdict(config) | {"version": _VERSION, "data": _digest(values, conditions)}
 
 
+def checkpoint_of(config: MappingConfig, values: Tensor, conditions: Tensor) -> Path:
+    """Where the cache keeps the state of this training: what was interrupted goes on."""
+    return folder("sgf", run_identity(config, values, conditions)).with_suffix(".checkpoint")
+
+
 def _advance(
     mapping: AuxiliaryMapping,
     optimiser: torch.optim.Optimizer,
@@ -149,11 +156,11 @@ def _advance(
     found = float(loss.detach())
     if not math.isfinite(found):
         raise FacenbError(
-            f"SGF: the reconstruction loss is not finite at step {step}. A rate that is too high "
-            f"is the usual cause: given {config.rate:g}."
+            f"SGF: the reconstruction loss is not finite at step {step}. A learning rate that is "
+            f"too high is the usual cause: given {config.learning_rate:g}."
         )
     for group in optimiser.param_groups:
-        group["lr"] = config.rate * config.decay ** (step / config.steps)
+        group["lr"] = config.learning_rate * config.decay ** (step / config.steps)
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()

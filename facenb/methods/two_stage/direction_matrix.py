@@ -31,7 +31,7 @@ class DirectionMatrix(nn.Module):
             which is orthogonal for every L; `weight` is L (d, d), and B is the identity. "free":
             unit length is all that is asked.
         seed: of the random start, N(0, 1) for every entry of `weight` as in the paper and the code.
-        start: (m, d) directions to start from exactly, rows as in `Directions.vectors`; B is then
+        start: (m, d) directions to start from exactly, rows as in `Editors.vectors`; B is then
             an orthogonal completion of them and L starts at zero.
 
     Raises:
@@ -94,7 +94,7 @@ class DirectionMatrix(nn.Module):
 
     @torch.no_grad()
     def vectors(self) -> Tensor:
-        """The directions as rows (m, d) on the CPU, as `Directions` keeps them."""
+        """The directions as rows (m, d) on the CPU, as `Editors.vectors` has them."""
         columns = self() if self.kind == "expm" else self.weight
         return columns.T.cpu().clone()
 
@@ -150,7 +150,7 @@ def _checked(start: Tensor, latent_dim: int, count: int, kind: str) -> Tensor:
     if kind != "free" and off > _ORTHOGONAL:
         raise ValueError(
             f"DirectionMatrix: {kind!r} starts from orthogonal directions; the cosine of two of "
-            f"those given is {off:.3g}. Orthogonalise them (Directions.orthogonalise), or take "
+            f"those given is {off:.3g}. Orthogonalise them (Editors.orthogonalise), or take "
             "kind='free'."
         )
     return rows

@@ -21,16 +21,19 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from os import PathLike
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from facenb.editors import Directions
+from facenb.editors import Editors, LinearEditor
 from facenb.generators import Generator
+from facenb.methods.base import Method
 from facenb.methods.two_stage.configs import CONFIGS, METHODS, VARIANTS, Config, load_config
 from facenb.methods.two_stage.direction_matrix import smallest_angle
 from facenb.methods.two_stage.discovery import held_out
 from facenb.methods.two_stage.training import Training, as_tensors, penalty_of
+from facenb.sampling import ScoredSamples
 from facenb.seeds import random_for
 from facenb.storage.files import sha256_tensor
 
@@ -45,68 +48,98 @@ __all__ = [
 ]
 
 
-class DirectionLearner:
+class DirectionLearner(Method):
     """Trains one of the five experiments on a generator.
 
+    Args:
+        config: the experiment.
+        first: stage one's, for a second stage that is fitted without a start; by default SDD at the
+            same sizes, with discovery's own batch and learning rate, and as many steps.
+
     Attributes:
-        directions_: the m directions, named "SDD 0", "SDD 1", …, with their provenance.
+        vectors_: (m, d) the directions, of length 1.
         history_: name → (steps,) float64: "loss", "smallest_angle" (degrees), and what the method
             has of "classification", "regression", "accuracy" and "penalty".
         reconstructor_: of SDD and HDP, in evaluation mode; None otherwise.
         held_out_: its answers on fresh pairs (`discovery.HeldOut`); None otherwise.
+        start_: the directions that a second stage started from; None otherwise.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, first: Config | None = None) -> None:
         self.config = config
+        self.first = first
 
     def fit(
         self,
         generator: Generator,
-        start: Directions | None = None,
+        samples: ScoredSamples | None = None,
+        start: Editors | None = None,
         checkpoint: str | PathLike[str] | None = None,
         every: int = 250,
     ) -> DirectionLearner:
         """Learn, or go on learning where `checkpoint` was left.
 
         Args:
-            start: stage one's directions, for DTJ and DTH.
+            samples: not needed; the latents are drawn step by step.
+            start: stage one's directions, for DTJ and DTH; without them stage one is trained first.
             checkpoint: the file that keeps the state, written every `every` steps and at the end. A
                 run that was killed resumes from it and ends with the same bits as one that was not;
-                a finished one goes on when `steps` is raised.
+                a finished one goes on when `steps` is raised. Stage one's is beside it.
 
         Raises:
             CheckpointError: the checkpoint is of another configuration, generator or start.
             FacenbError: the loss is no longer finite.
-            ValueError: a start is missing, not wanted, or of another shape or space.
+            ValueError: a start is not wanted, or of another shape or space.
         """
+        if METHODS[self.config.method].second_stage and start is None:
+            start = self._first_stage(generator, checkpoint, every)
         run = Training(self.config, generator, start, checkpoint)
         run.train(every)
-        config, vectors = self.config, run.matrix.vectors()
-        self.history_ = as_tensors(run.history)
+        config, self.vectors_ = self.config, run.matrix.vectors()
+        self.history_, self.start_ = as_tensors(run.history), start
         self.reconstructor_, self.held_out_ = run.reconstructor, None
-        provenance = {
-            "method": config.method,
-            "generator": generator.name,
-            "config": asdict(config),
-            "torch": torch.__version__,
-            "smallest_angle": smallest_angle(vectors),
-        }
-        if start is not None:
-            provenance["start"] = {"sha256": sha256_tensor(start.vectors)} | start.provenance
         if run.reconstructor is not None:
             run.reconstructor.eval()
             self.held_out_ = held_out(
                 generator,
                 run.reconstructor,
-                vectors,
+                self.vectors_,
                 config.task(),
                 config.held_out_batches,
                 seed=config.seed,
             )
-            provenance["held_out"] = asdict(self.held_out_)
-        names = tuple(f"{config.method} {i}" for i in range(config.count))
-        self.directions_ = Directions(names, vectors, config.space, provenance=provenance)
-        return self
+        return self._fitted_to(generator)
+
+    def editors(self) -> Editors:
+        """The directions, named "SDD 0", "SDD 1", …; a strength of 1 moves a code by 1."""
+        config = self.config
+        facts: dict[str, object] = {
+            "method": config.method,
+            "torch": torch.__version__,
+            "smallest_angle": smallest_angle(self.vectors_),
+        }
+        if self.start_ is not None:
+            facts["start"] = {"sha256": sha256_tensor(self.start_.vectors)} | self.start_.provenance
+        if self.held_out_ is not None:
+            facts["held_out"] = asdict(self.held_out_)
+        names = [f"{config.method} {i}" for i in range(config.count)]
+        rows = zip(names, self.vectors_, strict=True)
+        return self._named({n: LinearEditor(n, v, config.space) for n, v in rows}, **facts)
+
+    def _first_stage(
+        self, generator: Generator, checkpoint: str | PathLike[str] | None, every: int
+    ) -> Editors:
+        config = self.first or replace(
+            self.config,
+            method="SDD",
+            batch=32,
+            matrix="gram-schmidt",
+            matrix_rate=self.config.reconstructor_rate,
+        )
+        if checkpoint is not None:
+            checkpoint = Path(checkpoint).with_suffix(f".first{Path(checkpoint).suffix}")
+        learner = DirectionLearner(config)
+        return learner.fit(generator, checkpoint=checkpoint, every=every).editors()
 
 
 @torch.no_grad()

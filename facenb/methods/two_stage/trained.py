@@ -2,7 +2,7 @@
 
 SDD, SHP, HDP, DTJ, DTH and the variants that they are compared with, in one profile, in that order.
 `python -m scripts.train_directions` trains them. What is learned on the embedded generator ships
-with the package: `load_directions("dth")`, and `load_histories()` for the curves; of other
+with the package: `load_editors("dth", …)`, and `load_histories()` for the curves; of other
 generators it stays in the cache, where `learned` finds it. Killed work goes on.
 """
 
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from facenb.data import data_path
-from facenb.editors import Directions, load_directions
+from facenb.editors import Editors, load_editors
 from facenb.errors import FacenbError
 from facenb.generators import EMBEDDED, Generator
 from facenb.methods.two_stage.configs import METHODS, VARIANTS, load_config
@@ -39,15 +39,15 @@ def train_all(
         if METHODS[config.method].second_stage:
             if "SDD" not in done:
                 raise FacenbError(f"{method} starts from SDD's directions: train SDD with it.")
-            start = done["SDD"].directions_
+            start = done["SDD"].editors()
         checkpoint = _checkpoint(generator, method, profile, seed)
-        done[method] = DirectionLearner(config).fit(generator, start, checkpoint)
+        done[method] = DirectionLearner(config).fit(generator, None, start, checkpoint)
     return done
 
 
 def learned(
     generator: Generator, profile: str, seed: int, methods: Sequence[str]
-) -> tuple[dict[str, Directions], dict[str, dict[str, Tensor]]]:
+) -> tuple[dict[str, Editors], dict[str, dict[str, Tensor]]]:
     """Directions and training curves of `methods`: those that ship, or those in the cache.
 
     In the smoke profile they are trained on the spot, a few steps each.
@@ -57,7 +57,7 @@ def learned(
             begun; the message has the command for it.
     """
     if generator.name == EMBEDDED and profile != "smoke":
-        return {m: load_directions(m.lower(), EMBEDDED) for m in methods}, load_histories()
+        return {m: load_editors(m.lower(), EMBEDDED) for m in methods}, load_histories()
     begun = all(_checkpoint(generator, m, profile, seed).exists() for m in methods)
     if profile != "smoke" and not begun:
         asked = [] if set(methods) == set(ALL) else methods
@@ -68,7 +68,7 @@ def learned(
         )
     learners = train_all(generator, profile, seed, methods)
     return (
-        {name: learner.directions_ for name, learner in learners.items()},
+        {name: learner.editors() for name, learner in learners.items()},
         {name: learner.history_ for name, learner in learners.items()},
     )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from facenb.editors import Directions
+from facenb.editors import Editors
 from facenb.errors import FacenbError
 from facenb.generators import Generator
 from facenb.latents import Latents
@@ -37,7 +37,7 @@ class Training:
         self,
         config: Config,
         generator: Generator,
-        start: Directions | None,
+        start: Editors | None,
         checkpoint: str | PathLike[str] | None,
     ) -> None:
         _check_start(config, start)
@@ -207,7 +207,7 @@ def penalty_of(
     )
 
 
-def _check_start(config: Config, start: Directions | None) -> None:
+def _check_start(config: Config, start: Editors | None) -> None:
     wanted = METHODS[config.method].second_stage
     if wanted and start is None:
         raise ValueError(

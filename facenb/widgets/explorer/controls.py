@@ -98,7 +98,7 @@ class Controls:
 
     def _hold(self, explorer: Explorer, name: str, held: bool) -> None:
         now = explorer.state.held
-        explorer.hold(*(now | {name} if held else now - {name}))
+        explorer.condition_on(*(now | {name} if held else now - {name}))
 
     def _go(self, explorer: Explorer, change: object) -> None:
         if explorer.state.seed is None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from facenb.editors import Editor, LinearEditor, hold
+from facenb.editors import Editor, LinearEditor, condition_on, unscaled
 from facenb.errors import UnknownNameError, unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
@@ -130,7 +130,7 @@ class Engine:
     @property
     def holdable(self) -> list[str]:
         """The editors that can be held fixed: those with a direction."""
-        return [name for name, e in self.editors.items() if isinstance(e, LinearEditor)]
+        return [n for n, e in self.editors.items() if isinstance(unscaled(e), LinearEditor)]
 
     def editor(self, name: str, held: frozenset[str] = frozenset()) -> Editor:
         """The editor called `name`, kept off the directions of the others in `held`.
@@ -220,8 +220,8 @@ class Engine:
                 raise unknown("editor", name, self.editors)
             if name not in self.holdable:
                 raise ValueError(
-                    f"hold: only an editor with a direction can be held, {name!r} has none. "
-                    f"Known: {', '.join(self.holdable) or 'none'}."
+                    f"condition_on: only an editor with a direction can be held, {name!r} has "
+                    f"none. Known: {', '.join(self.holdable) or 'none'}."
                 )
         for name in state.strengths:
             try:
@@ -255,8 +255,9 @@ class Engine:
         return self._run_scorers(self._image(seed, index, self.generator.scoring_size))
 
     def _condition(self, name: str, held: frozenset[str]) -> Editor:
-        vectors = [self.editors[other].direction for other in sorted(held)]
-        return hold(self.editors[name], torch.stack(vectors)) if held else self.editors[name]
+        vectors = [unscaled(self.editors[other]).direction for other in sorted(held)]
+        editor = self.editors[name]
+        return condition_on(editor, torch.stack(vectors)) if held else editor
 
     def _run_scorers(self, images: Tensor) -> Tensor:
         with torch.inference_mode():

@@ -16,7 +16,7 @@ from IPython.display import display
 from PIL import Image
 from torch import Tensor
 
-from facenb.editors import Directions, Editor
+from facenb.editors import Editor
 from facenb.errors import FacenbError, unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
@@ -44,7 +44,7 @@ class Explorer(EditFiles):
     Everything that the widgets do can be called as well:
 
         explorer = Explorer(generator, directions, load_scorers())
-        explorer.hold("glasses")
+        explorer.condition_on("glasses")
         explorer.set(smile=2.0, age=-1.0)
         explorer.image                       # the edited face, a PIL image
         explorer.save_edit("smile.json")
@@ -54,9 +54,9 @@ class Explorer(EditFiles):
 
     Args:
         generator: where the faces come from.
-        editors: Directions, or attribute → editor; a slider each, applied in this order. All are of
-            one space, or of "w" and "w+". Linear editors can be held fixed, and any editor can be
-            conditioned on those that are.
+        editors: `Editors`, another mapping from attributes to editors, or a fitted method; a slider
+            each, applied in this order. All are of one space, or of "w" and "w+". Linear editors
+            can be held fixed, and any editor can be conditioned on those that are.
         scorers: charts the scores of both images; None leaves the chart out.
         latents: codes of one's own to start from, in place of seeds: Latents, or an array. An array
             (N, L, d) is of "w+"; (N, d), and (d,) for one code, are of the editors' space.
@@ -78,7 +78,7 @@ class Explorer(EditFiles):
     def __init__(
         self,
         generator: Generator,
-        editors: Mapping[str, Editor] | Directions | Iterable[Editor] = (),
+        editors: Mapping[str, Editor] | Iterable[Editor] = (),
         scorers: ScorerSuite | None = None,
         *,
         latents: Latents | Tensor | np.ndarray | None = None,
@@ -143,7 +143,7 @@ class Explorer(EditFiles):
         """`set` for one of many positions of a slider on its way: undo takes them all back."""
         self._change(self._moved({name: strength}), group=name)
 
-    def hold(self, *names: str) -> None:
+    def condition_on(self, *names: str) -> None:
         """Hold exactly these attributes fixed while others are edited; no name lets all go."""
         self._change(replace(self.state, held=frozenset(names)))
 

@@ -45,7 +45,7 @@ def grouped(names: Iterable[str], about: Mapping[str, Attribute]) -> dict[str, l
     groups: dict[str, list[str]] = {group_of(attribute): [] for attribute in every}
     last = groups.pop(OTHER, [])
     for name in names:
-        (groups[group_of(about[name])] if name in about else last).append(name)
+        groups.get(group_of(about[name]) if name in about else OTHER, last).append(name)
     return {group: names for group, names in (*groups.items(), (OTHER, last)) if names}
 
 

@@ -10,9 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facenb.editors import Editor, LayerEditor, LinearEditor, layer_count, read_editors
-from facenb.errors import FacenbError, SpaceError, check_finite
-from facenb.generators import Generator, label
+from facenb.editors import (
+    Editor,
+    Editors,
+    LayerEditor,
+    LinearEditor,
+    ScaledEditor,
+    layer_count,
+    read_editors,
+)
+from facenb.errors import SpaceError, check_finite
+from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.scorers import ScorerSuite
 
@@ -20,20 +28,16 @@ _SMALL = 0.1  # the strength of a trial edit: some editors walk, and farther tak
 
 
 def as_editors(given: object, generator: Generator) -> dict[str, Editor]:
-    """Editors by name from a mapping, from a set such as `Directions`, or from several editors.
+    """Editors by name from `Editors`, another mapping, a fitted method, or several editors.
 
     Raises:
         TypeError: none of these. ValueError: two editors of one name.
         FacenbError: a set that says that it was made for another generator.
     """
-    made_for = getattr(given, "provenance", {}).get("generator", generator.name)
-    if label(str(made_for).partition(" (sha256 ")[0]) != label(generator.name):
-        raise FacenbError(
-            f"explorer: these directions were made for {made_for}, the generator here is "
-            f"{generator.name}. Load that generator, or directions of this one."
-        )
     if callable(getattr(given, "editors", None)):
         given = given.editors()
+    if isinstance(given, Editors):
+        given.check(generator)
     if isinstance(given, Mapping):
         editors = dict(given)
     elif isinstance(given, Iterable) and not isinstance(given, str | bytes | Tensor):
@@ -46,7 +50,7 @@ def as_editors(given: object, generator: Generator) -> dict[str, Editor]:
     for name, editor in editors.items():
         if not isinstance(name, str) or not isinstance(editor, Editor):
             raise TypeError(
-                "explorer: expected editors by name, Directions or several editors, given "
+                "explorer: expected editors by name, a set of them or several editors, given "
                 f"{type(editor).__name__}{'' if name is None else f' as {name!r}'}."
             )
     return editors
@@ -148,6 +152,8 @@ def lifted(editor: Editor, space: str, generator: Generator) -> Editor:
     """`editor` itself where it is of `space`; one of "w" as what does the same in all of "w+"."""
     if editor.space == space or space != "w+":
         return editor
+    if isinstance(editor, ScaledEditor):
+        return replace(editor, editor=lifted(editor.editor, space, generator))
     if isinstance(editor, LinearEditor):
         return replace(editor, space="w+")
     return LayerEditor(editor, (0, layer_count(generator)))
