@@ -26,7 +26,7 @@ help:
 	@echo 'make test       run the tests'
 	@echo 'make lab        open JupyterLab, with the notebooks opening as notebooks'
 	@echo 'make bench      measure speed and memory, and write the table'
-	@echo 'make directions learn what ships for notebooks 02 and 06 again (05: python -m scripts.train_directions)'
+	@echo 'make directions learn the boundaries and transformers that ship again (05: python -m scripts.train_directions)'
 	@echo 'make gpu        on a CUDA machine: check and time the kernel, train the larger profile'
 	@echo 'make setup      the environment in $(VENV) with pinned packages, and the outside files'
 	@echo 'make assets     fetch and verify the outside files (python -m facenb.assets lists them)'
@@ -73,8 +73,8 @@ bench: setup
 	$(PY) -m benchmarks
 
 directions: setup
-	$(PY) -m facenb.run 02 --profile laptop
-	cp figures/02_interfacegan/directions.safetensors facenb/data/interfacegan_digiface-dcgan-64.safetensors
+	$(PY) -m scripts.learn_boundaries --out facenb/data/interfacegan_mobilestylegan-ffhq-1024.safetensors
+	$(PY) -m scripts.learn_boundaries --generator digiface-dcgan-64 --n 12000 --confident 0.13 --out facenb/data/interfacegan_digiface-dcgan-64.safetensors
 	$(PY) -m scripts.train_transformers
 
 gpu: setup

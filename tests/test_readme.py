@@ -57,22 +57,19 @@ def test_ones_own_checkpoint_in_four_lines(tmp_path, monkeypatch, capsys):
     assert "'w+'" in capsys.readouterr().out
 
 
-def test_the_shipped_directions_are_those_that_the_notebook_saved():
-    """Up to the commit, and to what another processor's sums change of a normal."""
-    shipped = load_editors("interfacegan", "digiface-dcgan-64")
-    saved = Editors.load(ROOT / "figures" / "02_interfacegan" / "directions.safetensors")
-    facts = [{k: v for k, v in d.provenance.items() if k != "commit"} for d in (shipped, saved)]
-    assert facts[0] == facts[1]
-    assert {"method", "generator", "profile", "seed"} <= set(facts[0])
-    assert shipped.names == saved.names
-    assert (shipped.vectors * saved.vectors).sum(1).min() > 0.995
-
-
 def test_the_default_generators_directions_ship():
     shipped = load_editors("interfacegan")
     assert shipped.space == "w" and shipped.vectors.shape[1] == 512
     assert shipped.names == facenb.load_scorers().names
     assert {"method", "generator", "samples", "command"} <= set(shipped.provenance)
+
+
+def test_the_shipped_boundaries_are_those_that_the_notebook_learned():
+    """From fewer samples there: the same directions, less exactly."""
+    saved = Editors.load(ROOT / "figures" / "02_interfacegan" / "directions.safetensors")
+    shipped = load_editors("interfacegan").select(saved.names)
+    assert saved.provenance["generator"] == shipped.provenance["generator"]
+    assert (shipped.vectors * saved.vectors).sum(1).median() > 0.8
 
 
 def test_directions_that_do_not_ship_are_listed():
