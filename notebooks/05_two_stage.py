@@ -392,7 +392,7 @@ SHORT = [STEPS[i] for i in ENDS]
 VARIED_DTH = [name for name in VARIED if name.startswith("dth")]
 scored = {name: paths[name][:, :, ENDS] for name in ("SDD", "DTH")}
 for name in VARIED_DTH:
-    scored[name] = score_paths(G, scorers, list(everything[name]), walked, SHORT)[..., keep]
+    scored[name] = score_paths(G, scorers, list(everything[name].values()), walked, SHORT)[..., keep]
 short = {name: path_correlations(scores) for name, scores in scored.items()}
 SECOND = ["DTH", *VARIED_DTH]
 
@@ -457,7 +457,7 @@ from facenb.widgets.explorer import Explorer
 
 Explorer(
     G,
-    {e.name: e for name in ("SDD", "DTH") for e in list(sets[name])[:6]},
+    {e.name: e for name in ("SDD", "DTH") for e in list(sets[name].values())[:6]},
     scorers,
     seed=26,
     index=1,
