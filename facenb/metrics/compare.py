@@ -102,7 +102,7 @@ def compare(
         if not isinstance(editors, Mapping):
             raise TypeError(
                 f"{method}: expected a mapping of editors by name, given "
-                f"{type(editors).__name__}. Of directions take .editors()."
+                f"{type(editors).__name__}."
             )
     tried = {m: _strengths(m, strengths) for m in methods}
     spaces = [e[target].space for e in methods.values() for target in targets if target in e]
