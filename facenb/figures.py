@@ -43,7 +43,7 @@ def _set_style() -> None:
         }
     )
     if get_ipython():  # the notebook's own copies: a tenth of the size, the files stay PNG
-        set_matplotlib_formats("jpeg", pil_kwargs={"quality": 88})
+        set_matplotlib_formats("jpeg", pil_kwargs={"quality": 72})
 
 
 class FigureFolder:
