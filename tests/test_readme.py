@@ -69,7 +69,7 @@ def test_the_shipped_boundaries_are_those_that_the_notebook_learned():
     saved = Editors.load(ROOT / "figures" / "02_interfacegan" / "directions.safetensors")
     shipped = load_editors("interfacegan").select(saved.names)
     assert saved.provenance["generator"] == shipped.provenance["generator"]
-    assert (shipped.vectors * saved.vectors).sum(1).median() > 0.8
+    assert (shipped.vectors * saved.vectors).sum(1).median() > 0.6
 
 
 def test_directions_that_do_not_ship_are_listed():
