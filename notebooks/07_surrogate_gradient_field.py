@@ -51,7 +51,7 @@ from facenb.methods.latent_transformer import (
     two_sided,
 )
 from facenb.methods.sgf import STEP, fit_fields, fit_sgf, jacobian, load_config, sgf_editors
-from facenb.metrics.linear_probe import LinearJudge
+from facenb.metrics.linear_probe import LinearProbe
 from facenb.metrics.mds import (
     SignedEditor,
     curve,
@@ -181,13 +181,13 @@ folder.save(figure, "F3_mapping", "Training; eigenvalues and spectral radius of 
 #
 # ### Neumann series against the exact solve
 #
-# What is a field worth? To say so without a picture there is a *linear judge*: least squares from codes to scores, which
+# What is a field worth? To say so without a picture there is a *linear probe*: least squares from codes to scores, which
 # hears by how many standard deviations a move of the code moves each score, and cannot be fooled as a deep scorer
 # can. *Moves*: by how much the asked score changes, of the 1 it was asked for. *Leak*: what the mean other score does,
 # per move.
 
 # %%
-judge = LinearJudge().fit(codes, samples.scores)  # scores as a linear map of the code: no pictures
+probe = LinearProbe().fit(codes, samples.scores)  # scores as a linear map of the code: no pictures
 ORDERS = [0, 1, 2, 4, 8, 12, 18] if not smoke else [0, 1, 4]
 series = []
 for name, field in FIELDS.items():
@@ -195,10 +195,10 @@ for name, field in FIELDS.items():
     exact = field.field(*few, change, "exact")
     for m in ORDERS:
         gap = (field.field(*few, change, m) - exact).norm(dim=1) / exact.norm(dim=1)
-        series.append({"F": name, "order": m, "gap": float(gap.median())} | judge.verdict(field, *few, m))
-    series.append({"F": name, "order": "exact", "gap": 0.0} | judge.verdict(field, *few, "exact"))
+        series.append({"F": name, "order": m, "gap": float(gap.median())} | probe.evaluate(field, *few, m))
+    series.append({"F": name, "order": "exact", "gap": 0.0} | probe.evaluate(field, *few, "exact"))
 series = pd.DataFrame(series)
-folder.table(series.set_index(["F", "order"]), "neumann", "Distance to the exact solve, and what a linear judge hears")  # fmt: skip
+folder.table(series.set_index(["F", "order"]), "neumann", "Distance to the exact solve, and what a linear probe hears")  # fmt: skip
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(13, 3.2), layout="constrained")
@@ -232,9 +232,9 @@ folder.save(figure, "F3_neumann", "Order of the series: convergence where the ra
 # will matter.
 
 # %%
-gains = pd.DataFrame({"R²": judge.explained(fresh.latents.values, fresh.scores).numpy()}, NAMES)
+gains = pd.DataFrame({"R²": probe.r2(fresh.latents.values, fresh.scores).numpy()}, NAMES)
 for name, field in FIELDS.items():
-    heard = judge.asked_one_by_one(field, *few)
+    heard = probe.responses(field, *few)
     gains[name] = heard.diagonal(dim1=0, dim2=2).mean(0).numpy()
 agreement = {name: float(gains["R²"].corr(gains[name])) for name in FIELDS}
 folder.number("gain against R², correlation", agreement)
@@ -258,7 +258,7 @@ folder.save(figure, "gains", "How far a score moves when asked for 1 sd, against
 # %% [markdown]
 # ### What makes a good field?
 #
-# Everything at a sixth of the training, order 1, by the linear judge.
+# Everything at a sixth of the training, order 1, by the linear probe.
 
 # %%
 STUDY = {
@@ -279,7 +279,7 @@ def studied(field) -> dict[str, float]:
     error = (field.mapping_(fresh.latents.values, c) - fresh.latents.values).square().mean()
     rho = field.spectral_radius(*few)
     found = {"reconstruction": float(error), "radius": float(rho.median()), "below 1": float((rho < 1).float().mean())}  # fmt: skip
-    return found | judge.verdict(field, *few)
+    return found | probe.evaluate(field, *few)
 
 
 short = {label: replace(config, steps=config.steps // 6, **given) for label, given in STUDY.items()}
@@ -733,7 +733,7 @@ for method, end in RESULTS.items():
     changes = (end["conditions"] - group.scores) / SPREAD * SIGNS[NINE][:count, None]
     others = [k for k in COUNTED if k != i]
     F9[method] = {"moves": changes[:, i].mean(), "others move": changes[:, others].abs().mean(),
-                  "as the linear judge hears it": (judge.hears(way)[:, i] * SIGNS[NINE][:count]).mean(), "length": way.norm(dim=1).mean()}  # fmt: skip
+                  "as the linear probe hears it": (probe.change(way)[:, i] * SIGNS[NINE][:count]).mean(), "length": way.norm(dim=1).mean()}  # fmt: skip
 F9 = pd.DataFrame(F9).T.astype(float)
 folder.number("F9", {m: row.to_dict() for m, row in F9.iterrows()})
 folder.table(F9, "F9_optimisation", f"{NINE} to the other side, {count} faces, {MAX_STEPS} steps; standard deviations")  # fmt: skip
@@ -748,7 +748,7 @@ folder.save(F9_grid, "F9_optimisation", f"{NINE} by optimising the code, and by 
 
 # %% [markdown]
 # The paper finds that the optimised code "gets stuck". Here it does worse. At the low rate the *score* goes all the
-# way, within half of the distance that SGF needs, and **the face hardly changes**: the linear judge, who knows only what
+# way, within half of the distance that SGF needs, and **the face hardly changes**: the linear probe, who knows only what
 # that direction does to faces in general, hears almost nothing. The gradient of a deep scorer leads to an
 # adversarial example. At the high rate the code is thrown as far as it is long. By the metric's own measure the low rate would *win*:
 # the target moves and nothing else does. A metric that asks the scorer that was optimised cannot see this.
@@ -1032,8 +1032,8 @@ if not smoke and remark.own:
     assert trainings.loc[("SGF", "high"), "gender"] < 0
     assert trainings.loc[("SGF", "mean"), "overall"] < overall["InterFaceGAN"]
     assert (
-        F9.iloc[0]["as the linear judge hears it"]
-        < 0.3 * F9.loc["SGF", "as the linear judge hears it"]
+        F9.iloc[0]["as the linear probe hears it"]
+        < 0.3 * F9.loc["SGF", "as the linear probe hears it"]
     )
     assert F8["reached (sd)"].iloc[-1] < 0.5 * FAR[-1]
 

@@ -46,7 +46,7 @@ from facenb.methods.sefa import SeFa
 from facenb.methods.sgf import STEP, fit_fields, sgf_editors
 from facenb.methods.sgf import load_config as load_sgf_config
 from facenb.methods.two_stage import DirectionLearner, held_out_penalty, load_config
-from facenb.metrics.linear_probe import LinearJudge
+from facenb.metrics.linear_probe import LinearProbe
 from facenb.metrics.mds import (
     SignedEditor,
     curve,
@@ -407,7 +407,7 @@ folder.save(image_grid(torch.stack(strips), row_labels=list(lines), column_label
 # ### SGF in W beside Z
 #
 # F has 6 blocks in $Z$ and 15 in $W$, all else alike. First what the field says by itself, by notebook 07's measures: how
-# much of what is asked for it does, to a linear judge.
+# much of what is asked for it does, to a linear probe.
 
 # %%
 config = load_sgf_config(profile)
@@ -423,9 +423,9 @@ def judged(label: str) -> dict[str, float]:
     """What becomes of 1 sd asked for, as the linear map from codes to scores hears it."""
     field, space = fields[label], BLOCKS[label][0]
     few = unseen[space][:16], fresh.scores[:16]
-    judge = LinearJudge().fit(codes[space], samples.scores)
+    probe = LinearProbe().fit(codes[space], samples.scores)
     radius, loss = field.spectral_radius(*few).median(), field.loss_[-50:].mean()
-    return judge.verdict(field, *few) | {"radius": float(radius), "reconstruction": float(loss)}
+    return probe.evaluate(field, *few) | {"radius": float(radius), "reconstruction": float(loss)}
 
 
 study = pd.DataFrame({label: judged(label) for label in fields}).T.rename_axis("space, blocks")
@@ -456,7 +456,7 @@ def walked(space: str, name: str, step: float):
     return field.manipulate(values, group.scores, target, look, step=step, max_steps=MAX_STEPS)
 
 
-def judge(scores: torch.Tensor, name: str, part) -> torch.Tensor:
+def points(scores: torch.Tensor, name: str, part) -> torch.Tensor:
     """Turned or not, and the share of other attributes that changed, (N, S, 2)."""
     i, before = columns.index(NAMES.index(name)), part.scores[:, columns]
     cut, changed = CUT[NAMES.index(name)], moved(SPREAD[columns])
@@ -467,7 +467,7 @@ T4, curves = {}, {}
 for space in SPACES:
     for step in STEPS:
         found = {name: walked(space, name, step) for name in WALKED}
-        rows = torch.stack([judge(w.conditions[1:].transpose(0, 1), n, group) for n, w in found.items()])  # fmt: skip
+        rows = torch.stack([points(w.conditions[1:].transpose(0, 1), n, group) for n, w in found.items()])  # fmt: skip
         curves[space, step] = each = [curve(part) for part in rows]
         T4[space.upper(), step] = {
             "MDS": np.mean([mds(*c) for c in each]),
@@ -500,7 +500,7 @@ folder.save(figure, "F11_spaces", "Manipulation disentanglement curves of SGF by
 # %%
 gaps = {}
 for name in TARGETS:
-    found = {space: judge(EDITED[space, name, ""], name, clear) for space in SPACES}
+    found = {space: points(EDITED[space, name, ""], name, clear) for space in SPACES}
     row = {space.upper(): mds(*curve(outcome)) for space, outcome in found.items()}
     gap = mds_difference(found["w"], found["z"], sizes.bootstrap, seed)
     gaps[name] = row | dict(zip(("W minus Z", "low", "high"), gap, strict=True))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from facenb.metrics.linear_probe import LinearJudge
+from facenb.metrics.linear_probe import LinearProbe
 
 N, D, C = 200, 6, 3
 random = torch.Generator().manual_seed(0)
@@ -27,37 +27,38 @@ class Field:
 
 
 @pytest.fixture(scope="module")
-def judge():
-    return LinearJudge().fit(codes, scores)
+def probe():
+    return LinearProbe().fit(codes, scores)
 
 
-def test_a_linear_world_is_known_exactly(judge):
-    assert torch.allclose(judge.hears(codes - codes.mean(0)), (scores - judge.mean_) / judge.scale_)
-    assert torch.allclose(judge.explained(codes[:50], scores[:50]), torch.ones(C).double())
+def test_a_linear_world_is_known_exactly(probe):
+    standard = (scores - probe.mean_) / probe.scale_
+    assert torch.allclose(probe.change(codes - codes.mean(0)), standard)
+    assert torch.allclose(probe.r2(codes[:50], scores[:50]), torch.ones(C).double())
 
 
 def test_of_noise_that_the_code_does_not_tell_it_explains_its_share():
     noisy = scores + scores.std(0) * torch.randn(N, C, generator=random).double()
-    explained = LinearJudge().fit(codes, noisy).explained(codes, noisy)
+    explained = LinearProbe().fit(codes, noisy).r2(codes, noisy)
     assert ((0.4 < explained) & (explained < 0.6)).all()
 
 
 @pytest.mark.parametrize("share", [1.0, 0.25])
-def test_a_field_that_moves_one_score_alone_moves_it_and_leaks_nothing(judge, share):
-    heard = judge.asked_one_by_one(Field(share), codes[:4], scores[:4])
+def test_a_field_that_moves_one_score_alone_moves_it_and_leaks_nothing(probe, share):
+    heard = probe.responses(Field(share), codes[:4], scores[:4])
     expected = share * torch.eye(C).double()[:, None].expand(C, 4, C)
     assert torch.allclose(heard, expected, atol=1e-9)
-    found = judge.verdict(Field(share), codes[:4], scores[:4])
+    found = probe.evaluate(Field(share), codes[:4], scores[:4])
     assert found["moves"] == pytest.approx(share)
     assert found["leak / move"] == pytest.approx(0, abs=1e-9)
 
 
-def test_what_strays_into_the_others_is_heard(judge):
-    assert judge.verdict(Field(stray=0.3), codes[:4], scores[:4])["leak / move"] > 0.05
+def test_what_strays_into_the_others_is_heard(probe):
+    assert probe.evaluate(Field(stray=0.3), codes[:4], scores[:4])["leak / move"] > 0.05
 
 
 def test_shapes_and_nan_are_refused():
     with pytest.raises(ValueError, match=r"codes \(N, d\) and scores \(N, C\), given"):
-        LinearJudge().fit(codes, scores[:-1])
+        LinearProbe().fit(codes, scores[:-1])
     with pytest.raises(ValueError, match="scores"):
-        LinearJudge().fit(codes, scores * torch.nan)
+        LinearProbe().fit(codes, scores * torch.nan)
