@@ -231,9 +231,9 @@ def test_scores_that_have_begun_let_a_preview_go_first(make, monkeypatch):
 
     def between(*_) -> None:  # the chart has begun when the hand moves on
         begun.set()
-        assert generator.preview_begun.wait(30)
+        assert moved_on.wait(30)
 
-    begun = threading.Event()
+    begun, moved_on = threading.Event(), threading.Event()
     suite.register_forward_pre_hook(between)
     suite.register_forward_hook(lambda *_: scored.append(generator.preview_gate.is_set()))
     slider = explorer._view.sliders.slider("smile")
@@ -241,11 +241,12 @@ def test_scores_that_have_begun_let_a_preview_go_first(make, monkeypatch):
     def move() -> None:
         slider.value = 1.0
         explorer._screen.preview()
-        generator.preview_begun.clear()
         assert begun.wait(30)
+        generator.preview_begun.clear()
         generator.preview_gate.clear()
         slider.value = 2.0
         assert generator.preview_begun.wait(30)
+        moved_on.set()
         time.sleep(0.2)
         assert not scored
         generator.preview_gate.set()

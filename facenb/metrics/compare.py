@@ -102,7 +102,7 @@ def compare(
         if not isinstance(editors, Mapping):
             raise TypeError(
                 f"{method}: expected a mapping of editors by name, given "
-                f"{type(editors).__name__}."
+                f"{type(editors).__name__}. Of a method take .editors()."
             )
     tried = {m: _strengths(m, strengths) for m in methods}
     spaces = [e[target].space for e in methods.values() for target in targets if target in e]
