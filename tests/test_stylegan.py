@@ -86,11 +86,12 @@ def test_style_weights_are_the_change_of_a_layers_style(generator: StyleGAN) -> 
     layer, step = generator.layers()["up8"], torch.randn(1, 10)
     change = layer.style(step) - layer.style(torch.zeros(1, 10))
     assert torch.allclose(change, step @ weights["up8"].T, atol=1e-5)
-    given, asked = SeFa(4).fit(generator.style_weights()), SeFa(4).fit(generator)
+    given, asked = SeFa(4).fit_weights(generator.style_weights()), SeFa(4).fit(generator)
     assert torch.equal(given.directions_, asked.directions_)
     assert asked.layers_ == generator.w_names and asked.directions_.shape == (4, 10)
-    assert asked.directions().space == asked.editor(0).space == "w"  # not of z, as of a DCGAN's
-    edited = asked.editor(0).edit(generator.sample(2, space="w"), 2.0)
+    editors = asked.editors()
+    assert editors.space == "w"  # not of z, as of a DCGAN's
+    edited = editors["SeFa1"].edit(generator.sample(2, space="w"), 2.0)
     assert generator.synthesize(edited).shape == (2, 3, 128, 128)
 
 

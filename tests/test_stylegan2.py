@@ -182,7 +182,7 @@ def test_style_weights_are_what_w_does_to_the_styles() -> None:
     for name, matrix in weights.items():
         style = generator.layers()[name].style
         torch.testing.assert_close((style(w + step) - style(w))[0], matrix @ step)
-    found = SeFa(components=3).fit(weights)
+    found = SeFa(components=3).fit_weights(weights)
     assert found.directions_.shape == (3, 7) and found.layers_ == generator.w_names[1:]
     with pytest.raises(ValueError, match="within 0 to 8"):
         generator.style_weights((8, 9))
