@@ -10,6 +10,7 @@ from facenb.editors.collection import Editors, load_editors
 from facenb.editors.derived import (
     Composition,
     ConditionedEditor,
+    EditorWrapper,
     LayerEditor,
     ScaledEditor,
     compose,
@@ -31,6 +32,7 @@ __all__ = [
     "ConditionedEditor",
     "Context",
     "Editor",
+    "EditorWrapper",
     "Editors",
     "LayerEditor",
     "LayerwiseEditor",

@@ -18,7 +18,7 @@ from facenb.editors.storage import savable
 from facenb.latents import Latents
 
 
-class _Wrapper:
+class EditorWrapper:
     """What an editor with one other inside has from it."""
 
     editor: Editor
@@ -38,7 +38,7 @@ class _Wrapper:
 
 @savable("scaled")
 @dataclass(frozen=True)
-class ScaledEditor(_Wrapper):
+class ScaledEditor(EditorWrapper):
     """An edit whose strength is counted in units of its own: a strength of 1 is `unit` of `editor`.
 
     Args:
@@ -55,7 +55,7 @@ class ScaledEditor(_Wrapper):
 
 @savable("conditioned")
 @dataclass(frozen=True)
-class ConditionedEditor(_Wrapper):
+class ConditionedEditor(EditorWrapper):
     """An editor whose displacement is kept off the span of some directions, for non-linear edits.
 
     edit(z) − z loses its component along the directions, so that the distances to their boundaries
@@ -82,7 +82,7 @@ class ConditionedEditor(_Wrapper):
 
 @savable("layers")
 @dataclass(frozen=True)
-class LayerEditor(_Wrapper):
+class LayerEditor(EditorWrapper):
     """An editor of "w" in some layers of "w+" only: the code of each is edited as if it were alone.
 
     Layer-limited edits: GANSpace's E(v, a–b), Li et al. (2021), Fig. 18. For a linear editor the

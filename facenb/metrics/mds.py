@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from facenb.editors import Editor
+from facenb.editors import Editor, EditorWrapper
 from facenb.errors import check_finite
 from facenb.latents import Latents
 from facenb.metrics.statistics import percentile_interval, resample_counts
@@ -108,7 +108,7 @@ def towards_other_side(scores: Tensor, cut: float | Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class SignedEditor:
+class SignedEditor(EditorWrapper):
     """An editor whose strength is turned round for some of the N codes: sign · strength.
 
     Takes the N codes themselves, or each of them several times in a row as `traversal` does, so
@@ -121,14 +121,6 @@ class SignedEditor:
 
     editor: Editor
     signs: Tensor
-
-    @property
-    def name(self) -> str:
-        return self.editor.name
-
-    @property
-    def space(self) -> str:
-        return self.editor.space
 
     def edit(self, latents: Latents, strength: float | Tensor) -> Latents:
         times, rest = divmod(len(latents), len(self.signs))
