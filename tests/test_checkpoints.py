@@ -428,8 +428,8 @@ MEASURED = """
 import sys, torch
 torch.set_num_threads(1)
 from benchmarks import peak_mebibytes
-from facenb.generators import checkpoints
-print(checkpoints.load(sys.argv[1]).resolution, peak_mebibytes())
+from facenb.generators import pretrained
+print(pretrained.load(sys.argv[1]).resolution, peak_mebibytes())
 """
 slow = pytest.mark.skipif(
     os.environ.get("FACENB_SLOW") != "1", reason="files of 0.1 to 0.8 GB: FACENB_SLOW=1 runs it"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from facenb import parallel as threads
+from facenb import parallel
 from facenb.parallel import WORTHWHILE, on_all_cores, one_thread, side_by_side
 
 
@@ -77,7 +77,7 @@ def _leave(path: Path) -> None:
 
 
 def test_calls_run_in_other_processes_of_one_thread_and_leave_their_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(threads, "cpu_count", lambda: 2)
+    monkeypatch.setattr(parallel, "cpu_count", lambda: 2)
     paths = [tmp_path / str(i) for i in range(3)]
     side_by_side(_leave, [{"path": path} for path in paths], "test", WORTHWHILE)
     for path in paths:
@@ -93,6 +93,6 @@ def test_what_gains_nothing_is_left_to_the_caller(tmp_path, monkeypatch):
     side_by_side(_leave, [{"path": tmp_path / "alone"}], "test", WORTHWHILE)
     two = [{"path": tmp_path / str(i)} for i in range(2)]
     side_by_side(_leave, two, "test", WORTHWHILE - 1)
-    monkeypatch.setattr(threads, "cpu_count", lambda: 1)
+    monkeypatch.setattr(parallel, "cpu_count", lambda: 1)
     side_by_side(_leave, two, "test", WORTHWHILE)
     assert not list(tmp_path.iterdir())

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 import torch
 
 from facenb.errors import unknown
-from facenb.generators import dcgan
-from facenb.generators import pretrained as checkpoints
+from facenb.generators import dcgan, pretrained
 from facenb.generators.base import Generator
 from facenb.generators.mobilestylegan import generator as mobilestylegan
 from facenb.generators.pretrained import WeightsError
@@ -54,7 +53,7 @@ def load_generator(
     if name in _OUTSIDE:
         generator = _OUTSIDE[name]()
     else:
-        generator = checkpoints.load(weights_file(name), name if name in _NAMES else None)
+        generator = pretrained.load(weights_file(name), name if name in _NAMES else None)
         if name in SHIPPED:  # trained on images of the DCGAN
             generator.framing = "digiface"
     if dtype != torch.float32:  # other pictures, so other entries in every cache

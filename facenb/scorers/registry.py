@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from facenb.scorers.independent import IndependentAgeGender, IndependentExpressions
-from facenb.scorers.nets import human as nets
+from facenb.scorers.nets import human
 from facenb.scorers.nets.face_mesh import FaceMeshScores
 from facenb.scorers.nets.human import Faceres, Probes
 from facenb.scorers.nets.object_probes import ObjectProbes
@@ -53,15 +53,15 @@ def _probed(
 
 _FACERES = {"assets": ("human/faceres.json", "human/faceres.bin")}
 _EFFICIENTNET = {"converted": ("efficientnet-lite0",)}
-_PIXELS = Net(nets.Pixels)
-_LANDMARKS = Net(nets.Landmarks, _face_api("face_landmark_68"))
+_PIXELS = Net(human.Pixels)
+_LANDMARKS = Net(human.Landmarks, _face_api("face_landmark_68"))
 
 NETS: dict[str, dict[str, Net]] = {
     "digiface": {
         "pixels": _PIXELS,
-        "facemesh": Net(nets.Facemesh, ("human/facemesh.json", "human/facemesh.bin")),
+        "facemesh": Net(human.Facemesh, ("human/facemesh.json", "human/facemesh.bin")),
         "face_landmark_68": _LANDMARKS,
-        "face_expression": Net(nets.Expressions, _face_api("face_expression")),
+        "face_expression": Net(human.Expressions, _face_api("face_expression")),
         "faceres": _probed(Faceres, "digiface", "", **_FACERES),
     },
     "ffhq": {
