@@ -41,7 +41,8 @@ def _images(generator: MobileStyleGAN, half: MobileStyleGAN) -> dict[str, str]:
     for name, one in (("float32", generator), ("bfloat16", half)):
         ways |= {
             name: partial(_forward, one.network.synthesize, codes),
-            f"{name}, preview": partial(_forward, partial(one.synthesize, size=256), latents),
+            f"{name}, 256 px": partial(_forward, partial(one.synthesize, size=256), latents),
+            f"{name}, preview": partial(_forward, one.preview, latents),
             f"{name}, gradient": partial(_gradient, one.network.synthesize, codes),
         }
     if openvino := openvino_synthesis():
@@ -52,7 +53,7 @@ def _images(generator: MobileStyleGAN, half: MobileStyleGAN) -> dict[str, str]:
     if openvino:
         rows = {"MobileStyleGAN, OpenVINO": f"{spent['OpenVINO'] * 1e3:.0f} ms for 1024 px"}
     for name in ("float32", "bfloat16"):
-        full, preview = spent[name], spent[f"{name}, preview"]
+        full = spent[name]
         what = f"MobileStyleGAN, {name}"
         rows[f"{what}, 1024 px"] = f"{full * 1e3:.0f} ms, " + ", ".join(
             f"{full / spent[other]:.2f} × {words}"
@@ -61,7 +62,9 @@ def _images(generator: MobileStyleGAN, half: MobileStyleGAN) -> dict[str, str]:
         )
         ratio = spent[f"{name}, gradient"] / full
         rows[f"{what}, 1024 px with the gradient to w+"] = f"{ratio:.1f} × without"
-        rows[f"{what}, 256 px"] = f"{preview * 1e3:.0f} ms, {preview / full:.2f} × 1024 px"
+        for small in ("256 px", "preview"):
+            took = spent[f"{name}, {small}"]
+            rows[f"{what}, {small}"] = f"{took * 1e3:.0f} ms, {took / full:.2f} × 1024 px"
     return rows
 
 

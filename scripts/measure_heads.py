@@ -1,4 +1,4 @@
-"""Measure what the heads' small images cost: PSNR, and every score against the full image's.
+"""Measure how exact the heads' small images are: PSNR, and every score against the full image's.
 
     python -m scripts.measure_heads [--faces 200]        # two cores: some three minutes
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +32,21 @@ SEED = 77_000_000
 @torch.no_grad()
 def measure(
     generator: Generator, scorers: ScorerSuite, faces: int, size: int
-) -> tuple[dict[int, float], Tensor, Tensor]:
+) -> tuple[dict[str, float], Tensor, Tensor]:
     """PSNR in dB of each small size; scores (N, A) of images of `size` and of the full images."""
-    errors: dict[int, list[float]] = {s: [] for s in generator.sizes if s < 512}
+    ways = {f"{s} px": partial(generator.synthesize, size=s) for s in generator.sizes if s < 512}
+    ways[f"{generator.preview_size} px, preview"] = generator.preview
+    errors: dict[str, list[float]] = {name: [] for name in ways}
     small, full = [], []
     for latents in tqdm(generator.sample(faces, seed=SEED), "faces", mininterval=10):
         image = generator.synthesize(latents)
-        for side in errors:
-            found = generator.synthesize(latents, side)
-            target = F.avg_pool2d(image, generator.resolution // side)
-            errors[side].append(float(F.mse_loss(found, target)))
-            if side == size:
-                small.append(scorers(found))
+        for name, way in ways.items():
+            found = way(latents)
+            target = F.avg_pool2d(image, generator.resolution // found.shape[-1])
+            errors[name].append(float(F.mse_loss(found, target)))
+        small.append(scorers(generator.synthesize(latents, size)))
         full.append(scorers(image))
-    psnr = {side: 10 * math.log10(4 / np.mean(e)) for side, e in errors.items()}
+    psnr = {name: 10 * math.log10(4 / np.mean(e)) for name, e in errors.items()}
     return psnr, torch.cat(small), torch.cat(full)
 
 
@@ -67,7 +69,7 @@ def main() -> None:
         rows[psi] = correlations(small, full)
     lines = [f"{args.faces} faces each; an image's target is the full image averaged down.", ""]
     lines += ["| image | PSNR at ψ = 0.7 | at ψ = 1 |", "|---|---|---|"]
-    lines += [f"| {s} px | {psnr[0.7][s]:.1f} dB | {psnr[1.0][s]:.1f} dB |" for s in psnr[1.0]]
+    lines += [f"| {s} | {psnr[0.7][s]:.1f} dB | {psnr[1.0][s]:.1f} dB |" for s in psnr[1.0]]
     lines += ["", f"Pearson's r of a score of the {size}-px image with that of the full image:", ""]
     lines += ["| score | ψ = 0.7 | ψ = 1 |", "|---|---|---|"]
     names = zip(scorers.names, rows[0.7], rows[1.0], strict=True)

@@ -456,7 +456,8 @@ def photographs(faces) -> OnPage:
 
 def test_a_preview_then_all_pixels(photographs):
     full, preview = (
-        int(photographs.in_kernel(f"explorer._engine.{size}_size")) for size in ("full", "preview")
+        int(photographs.in_kernel(f"explorer._engine.{size}"))
+        for size in ("full_size", "generator.preview_size")
     )
     assert (full, preview < full) == (1024, True)
     handle = photographs.slider("Smile")

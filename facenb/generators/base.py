@@ -75,6 +75,18 @@ class Generator(nn.Module):
         """
         return next((size for size in self.sizes if size >= 512), self.resolution)
 
+    @property
+    def preview_size(self) -> int:
+        """The side in pixels of the images of `preview`: 256, the next size, or `resolution`."""
+        return next((size for size in self.sizes if size >= 256), self.resolution)
+
+    def preview(self, latents: Latents) -> Tensor:
+        """Images (N, 3, preview_size, preview_size) to look at while a slider moves.
+
+        They are the quickest that are good enough for that; nothing should be measured on them.
+        """
+        return self.synthesize(latents, self.preview_size)
+
     def synthesize(self, latents: Latents, size: int | None = None) -> Tensor:
         """Images (N, 3, size, size) in [−1, 1].
 
@@ -92,17 +104,7 @@ class Generator(nn.Module):
                 f"{self.name}: expected a size among {', '.join(map(str, self.sizes))}, "
                 f"given {size!r}."
             )
-        if not isinstance(latents, Latents):
-            raise TypeError(
-                f"{self.name}: expected facenb.Latents, given {type(latents).__name__}. "
-                "Wrap a tensor as Latents(tensor, 'z')."
-            )
-        self._check_space(latents.space)
-        if latents.values.shape[-1] != self.dim(latents.space):
-            raise ValueError(
-                f"{self.name}: expected latents of dimension {self.dim(latents.space)}, "
-                f"given shape {tuple(latents.values.shape)}."
-            )
+        self._check_latents(latents)
         if size == self.resolution:
             return self._synthesize(latents)
         return self._synthesize_at(latents, size)
@@ -133,6 +135,19 @@ class Generator(nn.Module):
         if mode:
             raise RuntimeError(f"{self.name} is a frozen generator: it stays in evaluation mode.")
         return super().train(False)
+
+    def _check_latents(self, latents: Latents) -> None:
+        if not isinstance(latents, Latents):
+            raise TypeError(
+                f"{self.name}: expected facenb.Latents, given {type(latents).__name__}. "
+                "Wrap a tensor as Latents(tensor, 'z')."
+            )
+        self._check_space(latents.space)
+        if latents.values.shape[-1] != self.dim(latents.space):
+            raise ValueError(
+                f"{self.name}: expected latents of dimension {self.dim(latents.space)}, "
+                f"given shape {tuple(latents.values.shape)}."
+            )
 
     def _check_space(self, space: str) -> None:
         if space in self.spaces:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from facenb.errors import unknown
+from facenb.generators import Generator
 from facenb.methods.two_stage.discovery import Task
 from facenb.penalties import REDUCTIONS, hessian_penalty, orojar
 
@@ -40,10 +41,16 @@ class Config:
         batch: codes to a step (32 SDD; 18 SHP, DTJ and DTH; 12 HDP).
         count: m directions (256).
         space: the latent space that is moved in ("w").
+        truncation: ψ of the latents of a style-based generator.
+        size: pixels a side of the images, one of the generator's sizes; None for its resolution.
+        bfloat16: precision of a style-based generator's feature maps; not with a penalty, whose
+            second differences divide the rounding by ε².
         matrix: how A is kept in shape, one of `direction_matrix.KINDS`.
         matrix_rate: Adam's learning rate for A (code: 1e-4, and 0.01 where the penalty is alone).
         reconstructor: "resnet18" or "lenet", with `reconstructor_width` times its channels, learned
             at `reconstructor_rate` (1e-4).
+        normalise: show the reconstructor images whose channels have mean 0 and standard deviation
+            1, so that neither light nor colour tells it the direction.
         shift_scale, min_shift: of discovery's shifts and of the penalty's base points (6, 0.5).
         regression_weight: λ of Eq. 1 and 8 (0.25).
         penalty_weight: γ of Eq. 8 (0.5); of no consequence where the penalty is alone. It suits
@@ -65,11 +72,15 @@ class Config:
     batch: int
     count: int = 256
     space: str = "w"
+    truncation: float = 1.0
+    size: int | None = None
+    bfloat16: bool = False
     matrix: str = "gram-schmidt"
     matrix_rate: float = 1e-4
     reconstructor: str = "resnet18"
     reconstructor_width: float = 1.0
     reconstructor_rate: float = 1e-4
+    normalise: bool = False
     shift_scale: float = 6.0
     min_shift: float = 0.5
     regression_weight: float = 0.25
@@ -92,6 +103,8 @@ class Config:
                 f"{self.method}: expected batch ≥ 2, for the reconstructor's batch normalisation, "
                 f"given {self.batch}."
             )
+        if self.bfloat16 and METHODS[self.method].penalty is not None:
+            raise ValueError(f"{self.method}: its penalty needs float32, given bfloat16=True.")
         if self.draws < 2 or not self.epsilon > 0 or self.reduction not in REDUCTIONS:
             raise ValueError(
                 f"{self.method}: expected draws ≥ 2, epsilon > 0 and reduction one of "
@@ -114,7 +127,7 @@ _PAPER = {
 
 
 def _scaled(steps: dict[str, int], **changes: object) -> dict[str, Config]:
-    """The paper's configurations at other sizes, in Z, every rate at 1e-3.
+    """The paper's configurations at other sizes, in Z unless said, every rate at 1e-3.
 
     That is faster than the paper for discovery, which has less time, and slower than the public
     code for the penalties: on the embedded generator a second stage at 0.01 turns the directions
@@ -124,10 +137,7 @@ def _scaled(steps: dict[str, int], **changes: object) -> dict[str, Config]:
         name: replace(
             config,
             steps=steps[name],
-            space="z",
-            matrix_rate=1e-3,
-            reconstructor_rate=1e-3,
-            **changes,
+            **{"space": "z", "matrix_rate": 1e-3, "reconstructor_rate": 1e-3} | changes,
         )
         for name, config in _PAPER.items()
     }
@@ -139,10 +149,16 @@ CONFIGS = {
                      reconstructor_width=0.125, held_out_batches=2),
     "laptop": _scaled({"SDD": 1500, "SHP": 300, "HDP": 3000, "DTJ": 300, "DTH": 300}, count=32,
                       reconstructor_width=0.25, held_out_batches=32),
+    "laptop-w": _scaled({"SDD": 1500, "SHP": 200, "HDP": 400, "DTJ": 200, "DTH": 200}, count=32,
+                        space="w", truncation=0.7, size=64, normalise=True,
+                        reconstructor_width=0.25, held_out_batches=16),
     "gpu": _scaled({"SDD": 20_000, "SHP": 5_000, "HDP": 20_000, "DTJ": 2_000, "DTH": 2_000},
                    count=64),
     "paper": _PAPER,
 }
+_W = CONFIGS["laptop-w"]
+_W["SDD"] = replace(_W["SDD"], batch=24, bfloat16=True)
+_W |= {name: replace(_W[name], batch=9) for name in ("SHP", "DTJ", "DTH")}
 # fmt: on
 
 
@@ -159,6 +175,11 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "hdp-mean": ("HDP", {"reduction": "mean"}),
     "sdd-batch-12": ("SDD", {"batch": _PAPER["HDP"].batch}),
 }
+
+
+def profile_for(generator: Generator, profile: str) -> str:
+    """The key of `CONFIGS` for that generator: on a laptop, one with a W has sizes of its own."""
+    return "laptop-w" if profile == "laptop" and "w" in generator.spaces else profile
 
 
 def load_config(name: str, profile: str = "laptop", **changes: object) -> Config:

@@ -105,7 +105,11 @@ class Answers:
 
 
 def ask(
-    generator: Generator, reconstructor: Reconstructor, matrix: Tensor, pairs: Pairs
+    generator: Generator,
+    reconstructor: Reconstructor,
+    matrix: Tensor,
+    pairs: Pairs,
+    size: int | None = None,
 ) -> Answers:
     """Make both images of every pair and let the reconstructor answer.
 
@@ -114,8 +118,9 @@ def ask(
     batch's backward pass through the generator would be for nothing.
     """
     with torch.no_grad():
-        before = generator.synthesize(pairs.latents)
-    after = generator.synthesize(pairs.latents + pairs.coefficients(matrix.shape[1]) @ matrix.T)
+        before = generator.synthesize(pairs.latents, size)
+    moved = pairs.latents + pairs.coefficients(matrix.shape[1]) @ matrix.T
+    after = generator.synthesize(moved, size)
     return Answers(*reconstructor(before, after), pairs)
 
 
@@ -145,6 +150,7 @@ def held_out(
     batches: int = 100,
     batch: int = 32,
     seed: int = 0,
+    size: int | None = None,
 ) -> HeldOut:
     """Accuracy on fresh pairs along directions (m, d), the reconstructor in evaluation mode.
 
@@ -158,7 +164,7 @@ def held_out(
     try:
         for i in range(batches):
             pairs = task.draw(generator, batch, random_for(seed, "held out", i))
-            answers = ask(generator, reconstructor, matrix, pairs)
+            answers = ask(generator, reconstructor, matrix, pairs, size)
             found.append(torch.stack([answers.accuracy(), answers.regression()]))
     finally:
         reconstructor.train(training)

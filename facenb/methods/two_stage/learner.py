@@ -32,7 +32,7 @@ from facenb.methods.base import Method
 from facenb.methods.two_stage.configs import CONFIGS, METHODS, VARIANTS, Config, load_config
 from facenb.methods.two_stage.direction_matrix import smallest_angle
 from facenb.methods.two_stage.discovery import held_out
-from facenb.methods.two_stage.training import Training, as_tensors, penalty_of
+from facenb.methods.two_stage.training import Training, as_tensors, penalty_of, variant_for
 from facenb.sampling import ScoredSamples
 from facenb.seeds import random_for
 from facenb.storage.files import sha256_tensor
@@ -101,12 +101,13 @@ class DirectionLearner(Method):
         if run.reconstructor is not None:
             run.reconstructor.eval()
             self.held_out_ = held_out(
-                generator,
+                run.generator,
                 run.reconstructor,
                 self.vectors_,
                 config.task(),
                 config.held_out_batches,
                 seed=config.seed,
+                size=config.size,
             )
         return self._fitted_to(generator)
 
@@ -153,6 +154,7 @@ def held_out_penalty(
     """
     matrix, found = vectors.T.to(generator.device), []
     task = replace(config, count=len(vectors)).task()
+    generator = variant_for(config, generator)
     for i in range(batches):
         random = random_for(config.seed, "held-out penalty", i)
         pairs = task.draw(generator, config.batch, random)

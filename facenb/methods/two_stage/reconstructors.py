@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facenb.errors import unknown
@@ -21,10 +22,12 @@ class Reconstructor(nn.Module):
 
     `trunk` takes (N, 6, H, W) to features (N, F, h, w), which are averaged over the picture, so
     that any size will do from `smallest` pixels a side on; `direction` and `shift` are the heads.
+    With `normalise`, each channel of each image has mean 0 and standard deviation 1 first.
     """
 
     name: str
     smallest: int
+    normalise: bool = False
 
     def __init__(self, trunk: nn.Module, direction: nn.Module, shift: nn.Module) -> None:
         super().__init__()
@@ -41,6 +44,8 @@ class Reconstructor(nn.Module):
                 f"{self.name}: expected images of at least {self.smallest} pixels a side, "
                 f"given {tuple(before.shape[2:])}."
             )
+        if self.normalise:
+            before, after = F.instance_norm(before), F.instance_norm(after)
         pair = torch.cat([before, after], dim=1).contiguous(memory_format=torch.channels_last)
         features = self.trunk(pair).mean(dim=(2, 3))
         return self.direction(features), self.shift(features).squeeze(1)
@@ -91,7 +96,9 @@ class LeNet(Reconstructor):
 RECONSTRUCTORS = {net.name: net for net in (ResNet18, LeNet)}
 
 
-def make_reconstructor(name: str, count: int, width: float = 1.0, seed: int = 0) -> Reconstructor:
+def make_reconstructor(
+    name: str, count: int, width: float = 1.0, seed: int = 0, normalise: bool = False
+) -> Reconstructor:
     """A reconstructor in channels-last layout, its weights drawn with `seed` and with nothing else.
 
     torch's own random state is neither used nor changed. UnknownNameError for another name.
@@ -102,6 +109,7 @@ def make_reconstructor(name: str, count: int, width: float = 1.0, seed: int = 0)
         raise ValueError(f"reconstructor {name!r}: expected width > 0, given {width}.")
     with torch.device("meta"):  # no memory yet, and so no random numbers
         network = RECONSTRUCTORS[name](count, width)
+    network.normalise = normalise
     network.to_empty(device="cpu")
     random = torch.Generator().manual_seed(seed)
     for module in network.modules():

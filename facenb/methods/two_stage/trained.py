@@ -18,7 +18,7 @@ from facenb.data import data_path
 from facenb.editors import Editors, load_editors
 from facenb.errors import FacenbError
 from facenb.generators import EMBEDDED, Generator
-from facenb.methods.two_stage.configs import METHODS, VARIANTS, load_config
+from facenb.methods.two_stage.configs import METHODS, VARIANTS, load_config, profile_for
 from facenb.methods.two_stage.learner import DirectionLearner
 from facenb.storage.cache import cache_dir
 
@@ -33,6 +33,7 @@ def train_all(
     Each keeps its checkpoint in the cache, so that what was trained before is not trained again.
     """
     done: dict[str, DirectionLearner] = {}
+    profile = profile_for(generator, profile)
     for method in methods:
         config = load_config(method, profile, seed=seed)
         start = None
@@ -58,7 +59,9 @@ def learned(
     """
     if generator.name == EMBEDDED and profile != "smoke":
         return {m: load_editors(m.lower(), EMBEDDED) for m in methods}, load_histories()
-    begun = all(_checkpoint(generator, m, profile, seed).exists() for m in methods)
+    begun = all(
+        _checkpoint(generator, m, profile_for(generator, profile), seed).exists() for m in methods
+    )
     if profile != "smoke" and not begun:
         asked = [] if set(methods) == set(ALL) else methods
         command = " ".join(["python -m scripts.train_directions", *asked])

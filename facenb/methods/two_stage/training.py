@@ -41,7 +41,8 @@ class Training:
         checkpoint: str | PathLike[str] | None,
     ) -> None:
         _check_start(config, start)
-        self.config, self.generator, self.checkpoint = config, generator, checkpoint
+        self.config, self.checkpoint = config, checkpoint
+        self.generator = generator = variant_for(config, generator)
         self.method, self.task = METHODS[config.method], config.task()
         self.matrix = DirectionMatrix(
             generator.dim(config.space),
@@ -54,7 +55,11 @@ class Training:
         self.reconstructor = None
         if self.method.discovers:
             self.reconstructor = make_reconstructor(
-                config.reconstructor, config.count, config.reconstructor_width, config.seed
+                config.reconstructor,
+                config.count,
+                config.reconstructor_width,
+                config.seed,
+                config.normalise,
             ).to(generator.device)
             rate = config.reconstructor_rate
             groups.append({"params": list(self.reconstructor.parameters()), "lr": rate})
@@ -112,7 +117,7 @@ class Training:
         terms = {"smallest_angle": torch.tensor(smallest_angle(matrix.T))}
         loss = torch.zeros((), device=matrix.device)
         if self.reconstructor is not None:
-            answers = ask(self.generator, self.reconstructor, matrix, pairs)
+            answers = ask(self.generator, self.reconstructor, matrix, pairs, config.size)
             terms["classification"] = answers.classification()
             terms["regression"] = answers.regression()
             terms["accuracy"] = answers.accuracy()
@@ -177,6 +182,14 @@ class Training:
         self.saved = self.step
 
 
+def variant_for(config: Config, generator: Generator) -> Generator:
+    """The generator with the truncation and precision of `config`."""
+    if config.truncation == 1 and not config.bfloat16:
+        return generator
+    precision = torch.bfloat16 if config.bfloat16 else None
+    return generator.variant(truncation=config.truncation, precision=precision)
+
+
 def penalty_of(
     config: Config,
     generator: Generator,
@@ -193,7 +206,8 @@ def penalty_of(
     reduction = {"reduction": config.reduction} if penalty is hessian_penalty else {}
 
     def image(coefficients: Tensor, codes: Tensor) -> Tensor:
-        return generator.synthesize(Latents(codes + coefficients @ matrix.T, config.space))
+        moved = Latents(codes + coefficients @ matrix.T, config.space)
+        return generator.synthesize(moved, config.size)
 
     return penalty(
         image,

@@ -26,18 +26,21 @@ from facenb.widgets.explorer.inputs import (
 )
 from facenb.widgets.explorer.state import EditState
 
-PREVIEW = 256  # pixels that are enough while a slider moves
 _REFERENCE = 64  # faces that tell how much a score varies, when nobody gives the scores of more
 _RECENT = 6  # frames of full size that are kept, some 12 MB each at 1024 pixels
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A drawn state: images (1, 3, size, size) in [−1, 1] without and with the edit."""
+    """A drawn state: images (1, 3, size, size) in [−1, 1] without and with the edit.
+
+    A preview's images are not those that `synthesize` gives for their size.
+    """
 
     state: EditState
     before: Tensor
     after: Tensor
+    preview: bool = False
 
     @property
     def size(self) -> int:
@@ -88,6 +91,7 @@ class Engine:
         # The face on screen seldom changes while its edit does: a small memory of each step
         self.code = lru_cache(4)(self._start)
         self._image = lru_cache(8)(self._draw_unedited)
+        self._preview = lru_cache(8)(self._preview_unedited)
         self._score = lru_cache(8)(self._score_unedited)
         self._conditioned = lru_cache(64)(self._condition)
         self.editors: dict[str, Editor] = {}
@@ -117,11 +121,6 @@ class Engine:
     def full_size(self) -> int:
         """Pixels a side of the image itself."""
         return self.generator.resolution
-
-    @property
-    def preview_size(self) -> int:
-        """Pixels a side of the image while a slider moves; `full_size` where there is no other."""
-        return self.size_for(PREVIEW)
 
     def size_for(self, pixels: int) -> int:
         """The smallest size that the generator has with at least so many pixels a side."""
@@ -160,6 +159,14 @@ class Engine:
             self._recent.append(frame)
         return frame
 
+    def preview(self, state: EditState) -> Frame:
+        """What is shown while a slider moves; the frame itself where the generator has no other."""
+        if self.generator.preview_size == self.full_size:
+            return self.frame(state)
+        before = self._preview(state.seed, state.index)
+        after = self._preview_of(self.edited(state)) if state.strengths else before
+        return Frame(state, before, after, preview=True)
+
     def recent(self, state: EditState) -> Frame | None:
         """The frame of full size of a state that was drawn a moment ago: undo goes back to it."""
         return next((frame for frame in self._recent if frame.state == state), None)
@@ -188,7 +195,7 @@ class Engine:
         if state_before != state:
             if not state.strengths:
                 after = before
-            elif frame.size == size:
+            elif frame.size == size and not frame.preview:
                 after = self._run_scorers(frame.after)
             else:
                 after = self._run_scorers(self.images(self.edited(state), size))
@@ -250,6 +257,13 @@ class Engine:
 
     def _draw_unedited(self, seed: int | None, index: int, size: int) -> Tensor:
         return self.images(self.code(seed, index), size)
+
+    def _preview_of(self, latents: Latents) -> Tensor:
+        with torch.inference_mode():
+            return self.generator.preview(latents)
+
+    def _preview_unedited(self, seed: int | None, index: int) -> Tensor:
+        return self._preview_of(self.code(seed, index))
 
     def _score_unedited(self, seed: int | None, index: int) -> Tensor:
         return self._run_scorers(self._image(seed, index, self.generator.scoring_size))

@@ -144,7 +144,7 @@ class Screen:
     def _draw_preview(self, asked: _Asked) -> None:
         engine = self._engine
         known = engine.recent(asked.state)
-        self._put(asked, known or engine.frame(asked.state, engine.preview_size))
+        self._put(asked, known or engine.preview(asked.state))
         if not self._has_full():
             with self._lock:
                 if asked is self._asked:
