@@ -11,21 +11,19 @@
 # ---
 
 # %% [markdown]
-
-# %% [markdown]
-# # 03 · Directions without labels: GANSpace, SeFa, and discovery
+# # 03 · Directions without labels: GANSpace, SeFa, discovery
 #
 # | | |
 # |---|---|
 # | **Papers** | Härkönen et al., *GANSpace* (NeurIPS 2020); Shen, Zhou, *SeFa* (CVPR 2021); Voynov, Babenko, *Unsupervised Discovery of Interpretable Directions* (ICML 2020). All four papers of this project compare with some of them |
-# | **Regenerates** | explained variance, strips of the top directions of each method, how the methods agree, discovery's accuracy curve, automatic names |
+# | **Regenerates** | explained variance of W, traversals of the first directions of each method, SeFa and GANSpace by layers, how the methods agree, discovery's accuracy curve, automatic names with confidence |
 # | **You need** | notebook 01 |
-# | **Run time** | half a minute in the laptop profile; discovery's training (half an hour on two cores) is not repeated, its directions ship with the package |
+# | **Run time** | three minutes the first time in the laptop profile; discovery's training (half an hour on two cores) is not repeated, its directions ship with the package |
 
 # %% tags=["parameters"]
 profile = "laptop"
 seed = 0
-generator = "digiface-dcgan-64"
+generator = "mobilestylegan-ffhq-1024"
 device = "cpu"
 
 # %%
@@ -33,6 +31,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 import torch
+from IPython.display import Markdown, display
 
 import facenb
 from facenb.errors import FacenbError
@@ -48,10 +47,10 @@ from facenb.sampling import score_once, score_paths
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)
 scorers = facenb.load_scorers(framing=G.framing, device=device)
-folder = FigureFolder(
-    "03_unsupervised", profile=profile, seed=seed, generator=generator, device=device
-)
-remark = Remarks(G, written_for="digiface-dcgan-64")
+folder = FigureFolder("03_unsupervised", profile=profile, seed=seed, generator=generator, device=device)  # fmt: skip
+remark = Remarks(G)
+space = "w" if remark.styles else "z"
+shown = G.variant(truncation=0.7) if remark.styles else G  # for images: as in the papers, truncated
 
 # %% [markdown]
 # ## Question
@@ -61,87 +60,84 @@ remark = Remarks(G, written_for="digiface-dcgan-64")
 #
 # ## What the papers say
 #
-# - **GANSpace**: sample, take the principal components of what an early layer computes, carry them back to
-#   the latent space by regression. The largest components are the interesting edits.
-# - **SeFa**: no samples at all. The first layer is $y = Az + b$; the directions that change $y$ most are the
-#   eigenvectors of $A^\top A$ with the largest eigenvalues.
-# - **Discovery** (SDD in notebook 05): learn $m$ directions together with a network that sees two pictures
-#   and must say along which direction they differ, and by how much. Directions that can be told apart
+# - **GANSpace**: the principal components of $w$ are interesting edits, the largest first. (Where latents are
+#   drawn from $\mathcal N(0, I)$ their own components mean nothing; those of an early layer's activations are
+#   carried back to the latents by regression.) On StyleGAN2-FFHQ the first components are named "gender",
+#   "rotation", …, by hand; many are cleaner when they edit only some of the layers.
+# - **SeFa**: no samples at all. A layer's first step is affine, $y = Aw + b$; the directions that change $y$
+#   most are the eigenvectors of $A^\top A$ with the largest eigenvalues. In a style-based generator every
+#   layer has such an $A$, and ranges of layers have directions of their own.
+# - **Discovery** (SDD in notebook 05): learn $m$ directions together with a reconstructor, a network that gets two
+#   images and predicts along which direction they differ, and by how much. Directions that it can tell apart
 #   must do different things.
 #
 # ## What the code says
 #
 # | | text | public code | here |
 # |---|---|---|---|
-# | GANSpace, PCA | incremental | scikit-learn's `IncrementalPCA`, which drops small components on the way | its `PCA`, which is exact; beyond 4 GiB of samples `IncrementalPCA`, which keeps as many components as a batch has samples |
-# | GANSpace, regression | least squares | on separate samples, no intercept | on the same pass, centred |
+# | GANSpace, PCA | incremental | scikit-learn's `IncrementalPCA`, which drops small components on the way | its `PCA`, which is exact; beyond 4 GiB of samples `IncrementalPCA` |
+# | GANSpace, unit of an edit | standard deviations | standard deviations | the same |
 # | SeFa, eigenvectors | by largest eigenvalue | `np.linalg.eig`, whose order is arbitrary | `eigh`, sorted |
-# | SeFa, weights | $A$ | columns normalised first | as in the text; `normalise=True` for the code's |
-# | SeFa, batch normalisation | – | not in style-based generators | folded into $A$ first: it is what the ReLU receives |
+# | SeFa, weights | $A$ | rows normalised first | as in the text; `normalise=True` for the code's |
+# | SeFa, batch normalisation | – | not in style-based generators | on the DCGAN folded into $A$ first: it is what the ReLU receives |
 # | discovery, matrix | orthonormal or unit columns | expm of a skew matrix by default | both, and free unit columns (notebook 05) |
 # | discovery, shifts | uniform in ±6 | besides, nothing below 0.5 | as the code |
+# | discovery, images for the reconstructor | as generated | as generated | on FFHQ with the mean and contrast of every colour channel removed: otherwise most directions found in a short training change light and colour, which are the easiest to tell apart |
 
 # %% [markdown]
 # ## Run
-# ### GANSpace: which layer?
+# ### GANSpace: how much of the variance do the first components have?
 #
-# The latents themselves have nothing to find: their covariance is the identity, and principal components
-# of noise are noise. The first layer is a linear map of $z$, the second is not.
+# The covariance of $z$ is the identity, and principal components of noise are noise. Those of $w$ are not.
 
 # %%
+count = min(20, G.latent_dim, G.dim(space))
 latents = G.sample(sizes.activations, seed)
-SPACE = "w" if remark.styles else "z"  # of the directions
-LAYERS = ["w"] if remark.styles else list(G.layers())[:2]  # conv1 and conv2
-count = min(20, latents.values.shape[1], G.dim(SPACE))
 found = {"z": GANSpace(components=count).fit_latents(latents.values)}
-for name in LAYERS:
-    layer = None if remark.styles else name
-    model = GANSpace(components=count, layer=layer, space=SPACE, n=sizes.activations, seed=seed)
-    found[name] = model.fit(G)
-first, deeper = found[LAYERS[0]], found[LAYERS[-1]]
-remark("w is not normal: its own principal components are the directions, as in the paper, and no layer "
-       "is asked." if remark.styles else f"conv1 and conv2 of the text are its {' and '.join(LAYERS)}.")  # fmt: skip
-variance = pd.DataFrame({name: model.variance_ratio_.numpy() for name, model in found.items()})
+for layer in [None] if remark.styles else list(G.layers())[:2]:
+    model = GANSpace(count, layer, space, n=sizes.activations, seed=seed).fit(G)
+    found[layer or "w"] = model
+ganspace = model  # of w, or of the second layer
+remark("its latents are normal; components are those of two layers' activations.")
+variance = pd.DataFrame({name: m.variance_ratio_.numpy() for name, m in found.items()})
+folder.table(variance.rename(lambda i: f"PC{i + 1}"), "explained_variance", "Fraction of the variance")
 figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 sns.lineplot(variance.rename(lambda i: i + 1), ax=ax, marker="o", dashes=False)
-ax.set(xlabel="component", ylabel="share of the variance", xticks=range(1, count + 1))
-what = "w" if remark.styles else "two layers"
-folder.save(figure, "explained_variance", f"Explained variance of z and of {what}", vector=True)
-folder.table(variance.rename(lambda i: f"PC{i + 1}"), "explained_variance", "Share of the variance")
-
-# %% [markdown]
-# ### SeFa is GANSpace of the first layer
-#
-# For white $z$ the covariance of $Az$ is $AA^\top$, so that both find the same directions, up to the samples
-# that GANSpace needs and SeFa does not. The cosines:
+ax.set(xlabel="component", ylabel="fraction of the variance", xticks=range(1, count + 1))
+folder.save(figure, "explained_variance", f"Explained variance of {' and '.join(found)}", vector=True)  # fmt: skip
 
 # %%
-sefa = SeFa(components=count).fit(G)
-cosines = (sefa.editors().vectors[:8] @ first.editors().vectors[:8].T).abs()
-agreement = pd.DataFrame(
-    cosines.numpy(), [f"SeFa {i + 1}" for i in range(8)], [f"PC{i + 1}" for i in range(8)]
-)
-figure, ax = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
-heatmap(ax, agreement, 0, 1, cmap="mako")
-what = LAYERS[0]
-folder.save(figure, "sefa_and_ganspace", f"Cosine of SeFa with components of {what}", vector=True)
-folder.number(
-    f"SeFa against GANSpace {what}, cosine", {f"{i + 1}": cosines[i, i] for i in range(8)}
-)
-if remark.styles:
-    remark(f"SeFa is not GANSpace here: it took the styles of {len(sefa.layers_)} layers, which are affine in "
-           "w, and asks what the weights do with w; GANSpace asks how w is spread. They need not agree.")  # fmt: skip
-else:
-    remark(
-        "its z is divided by its length first. What is left has a covariance like the identity as well."
-    )
+first = variance.iloc[:, -1]
+display(Markdown(f"The first component has {first[0]:.1%} of the variance of {first.name}, the first {count} have "
+                 f"{first.sum():.0%}; of z they have {variance['z'].sum():.1%}."))  # fmt: skip
 
 # %% [markdown]
-# From here on GANSpace means the second layer, which is not the same thing.
+# ### SeFa: all layers, or some
 #
+# GANSpace asks how $w$ is spread, SeFa what the weights do with $w$. They need not agree. The layers of a
+# style-based generator fall into coarse ones (4 to 16 pixels), middle (32 and 64) and fine ones.
+
+# %%
+layers = G.sample(1, space="w+").values.shape[1] if remark.styles else 1
+cut = round(0.3 * layers), round(0.56 * layers)
+RANGES = {"coarse": (0, cut[0]), "middle": cut, "fine": (cut[1], layers)} if remark.styles else {}  # fmt: skip
+sefa = {"all": SeFa(count).fit(G)} | {name: SeFa(count, layers=r).fit(G) for name, r in RANGES.items()}  # fmt: skip
+vectors = {"GANSpace": ganspace.directions_} | {f"SeFa, {n}": s.directions_ for n, s in sefa.items()}
+top = ganspace.directions_[:10].double()
+overlap = pd.DataFrame(  # how much of each of the first directions lies in the span of PC1 to PC10
+    {n: (torch.linalg.qr(top.T)[0].T @ v[:10].double().T).norm(dim=0).numpy() for n, v in vectors.items()},
+    index=range(1, 11),
+).T  # fmt: skip
+figure, ax = plt.subplots(figsize=(8, 2.4), layout="constrained")
+heatmap(ax, overlap, 0, 1, cmap="mako", digits=1)
+folder.save(figure, "sefa_and_ganspace", "Length of each direction inside the span of PC1 to PC10", vector=True)  # fmt: skip
+folder.number("mean length in the span of PC1 to PC10", overlap.mean(axis=1).to_dict())
+display(Markdown(f"A random direction of {G.dim(space)} dimensions has {(10 / G.dim(space)) ** 0.5:.2f} of its length in that span."))  # fmt: skip
+
+# %% [markdown]
 # ### Discovery
 #
-# The reconstructor's accuracy while it learns: from guessing (one in 32) to naming most directions rightly.
+# The reconstructor's accuracy while it learns, from guessing on.
 
 # %%
 try:  # those that ship; in the smoke profile a few steps, to see that it runs
@@ -152,130 +148,136 @@ except FacenbError as error:
 discovered = sets.get("SDD")
 if discovered:
     held_out = discovered.provenance["held_out"]
-    print(held_out)
     folder.number("discovery, held-out", held_out)
-
-# %%
-if discovered:
     smooth = pd.Series(histories["SDD"]["accuracy"].numpy()).rolling(100, min_periods=1).mean()
     figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
     sns.lineplot(smooth, ax=ax)
     ax.axhline(1 / len(discovered), color="black", linewidth=0.8, linestyle=":")
     ax.set(xlabel="step", ylabel="accuracy", ylim=(0, 1))
-    folder.save(figure, "discovery_accuracy", "Discovery: accuracy over 100 steps; dotted: guessing",
-                vector=True)  # fmt: skip
+    folder.save(figure, "discovery_accuracy", "Discovery: accuracy over 100 steps; dotted: guessing", vector=True)  # fmt: skip
+    display(Markdown(f"Of {len(discovered)} directions, the reconstructor names {held_out['accuracy']:.0%} on pairs that it was not "
+                     f"trained on (guessing: {held_out['chance']:.0%})."))  # fmt: skip
 
 # %% [markdown]
-# ### Names, without looking
+# ### Names, with confidence
 #
-# Every direction is traversed on a few faces and scored. A direction is named after the score that moves
-# furthest along it (`path_responses`, as Niu's public code ranks them), and only if the same score wins in
-# nine of ten bootstrap resamples.
+# Every direction is traversed on a few faces and scored. A direction is named after the score that changes
+# most along it (`path_responses`, as Niu's public code ranks them), if the same score comes first in nine of ten
+# bootstrap resamples of the faces. GANSpace and SeFa go to ±3 standard deviations of the latents along the
+# direction, discovery to ±5 (it was trained on shifts up to ±6).
 
 
 # %%
-def editors_of(directions, count: int = 10) -> list:
-    """The first directions of a set. In w a strength of 1 is one standard deviation, as it is in z."""
-    editors = directions.unscaled().select(directions.names[:count])
-    if directions.space != "z":
-        spread = (G.map(latents, "w").values.cpu() @ editors.vectors.T).std(dim=0)
-        editors = editors.scaled(dict(zip(editors, spread.tolist(), strict=True)))
-    return list(editors.values())
+def first_of(editors, count: int = 8):
+    """The first editors of a set; a strength of 1 is one standard deviation of the latents."""
+    editors = editors.select(editors.names[:count])
+    spread = (G.map(latents, space).values.cpu() @ editors.vectors.T).std(dim=0)
+    return editors.unscaled().scaled(dict(zip(editors, spread.tolist(), strict=True)))
 
 
-def walk(editors) -> torch.Tensor:
-    """Scores (N, K, S, A) along the paths of a set."""
-    return score_paths(G, scorers, editors, G.map(walked, editors[0].space), STEPS)
-
-
-SETS = {"GANSpace": editors_of(deeper.editors()), "SeFa": editors_of(sefa.editors())}
+SETS = {"GANSpace": first_of(ganspace.editors())} | {f"SeFa, {n}": first_of(s.editors()) for n, s in sefa.items()}  # fmt: skip
+SETS.pop("SeFa, fine", None)  # light and colour
+REACH = dict.fromkeys(SETS, 3.0) | {"discovery": 5.0}
 if discovered:
-    SETS["discovery"] = editors_of(discovered)
-STEPS = torch.linspace(-4, 4, sizes.path_steps).tolist()
-walked = G.sample(sizes.paths, seed + 2)
-scored = score_once(G, scorers, G.sample(64, seed + 3))
-low, high = (scored.quantile(q, dim=0) for q in (0.02, 0.98))
-paths = {name: walk(editors) for name, editors in SETS.items()}
-rows = {}
+    SETS["discovery"] = discovered.select(discovered.names[:12])
+walked = shown.sample(max(sizes.paths // 2, 2), seed + 2)
+low, high = (score_once(G, scorers, G.sample(64, seed + 3)).quantile(q, dim=0) for q in (0.02, 0.98))  # fmt: skip
+keep = [scorers.names.index(a.name) for a in scorers.attributes if a.kind == "semantic"]
+ATTRIBUTES = [scorers.names[i] for i in keep]
+paths = {}
+for name, editors in SETS.items():
+    steps = [REACH[name] * s for s in (-1, -0.5, 0, 0.5, 1)]
+    start = shown.map(walked, editors.space)
+    paths[name] = score_paths(shown, scorers, list(editors.values()), start, steps)[..., keep]
+
+# %%
+rows, labels = {}, {}
 for name, scores in paths.items():
-    named = name_directions(path_responses(scores, low, high), scorers.names, least=0.1, seed=seed)
-    rows[name] = [
-        f"{n.text} ({n.confidence:.0%})" if n.text else f"({n.attribute}?)" for n in named
-    ]
-names = pd.DataFrame({k: pd.Series(v) for k, v in rows.items()}).fillna("").rename(lambda i: i + 1)
-folder.table(names, "names", "Automatic names of the first ten directions, with their confidence")
+    named = name_directions(path_responses(scores, low[keep], high[keep]), ATTRIBUTES, least=0.1, seed=seed)  # fmt: skip
+    labels[name] = [f"{n.text} ({n.confidence:.0%})" if n.text else f"({n.attribute}? {n.confidence:.0%})" for n in named]  # fmt: skip
+    rows[name] = {"directions": len(named), "named": sum(n.text is not None for n in named),
+                  "different names": len({n.attribute for n in named if n.text})}  # fmt: skip
+folder.table(pd.DataFrame({k: pd.Series(v) for k, v in labels.items()}).fillna("").rename(lambda i: i + 1),
+             "names", "Automatic names of the first directions, with their confidence")  # fmt: skip
+named = pd.DataFrame(rows).T
+folder.number("named", {k: row.to_dict() for k, row in named.iterrows()})
+named
 
 # %% [markdown]
-# ### The strips, to check the names against the eye
+# ### The traversals, to check the names against the eye
+#
+# One face, the first directions of each set. Which face: the first of its seed that the quality score accepts.
 
 # %%
-face = G.sample(8, seed=26)[1]
+candidates = shown.sample(8, seed=seed + 26)
+accepted = score_once(shown, scorers, candidates)[:, scorers.names.index("quality")] > 0
+face = candidates[int(accepted.float().argmax())]
 for name, editors in SETS.items():
-    start = G.map(face, editors[0].space)
-    images = torch.cat(
-        [strip_images(G, editor, start, [-4, -2.7, -1.3, 0, 1.3, 2.7, 4]) for editor in editors]
-    )
-    labels = [f"{i + 1}: {text}" for i, text in enumerate(rows[name])]
-    folder.save(image_grid(images, row_labels=labels, title=name), f"strips_{name.lower()}",
-                f"{name}: the first directions from -4 to +4, with their automatic names")  # fmt: skip
+    start = shown.map(face, editors.space)
+    steps = [REACH[name] * s for s in (-1, -0.5, 0, 0.5, 1)]
+    chosen = list(editors.values())[:8]
+    images = torch.cat([strip_images(shown, editor, start, steps) for editor in chosen])
+    grid = image_grid(images, row_labels=[f"{i + 1}: {t}" for i, t in enumerate(labels[name][:8])],
+                      column_labels=[f"{s:+g}" for s in steps], title=name)  # fmt: skip
+    slug = name.lower().replace(", ", "_")
+    folder.save(grid, f"strips_{slug}", f"{name}: the first directions, with their automatic names", photo=True)  # fmt: skip
     plt.show()
 
 # %% [markdown]
 # ### How entangled are they?
 #
-# The mean absolute Pearson correlation of every score with the step, along the ten directions of each
-# method: a clean method has one bright cell a row.
+# The mean absolute Pearson correlation of every score with the step, along the directions of each set. A
+# disentangled direction has one bright cell in its row.
 
 # %%
-figure, axes = plt.subplots(1, len(SETS), figsize=(15, 3.6), layout="constrained", sharey=False)
-for ax, (name, scores) in zip(axes, paths.items(), strict=True):
-    strength = path_correlations(scores).mean(dim=0).abs()
-    frame = pd.DataFrame(strength.numpy(), range(1, len(strength) + 1), scorers.names)
+strength = {name: path_correlations(scores).mean(dim=0).abs() for name, scores in paths.items()}
+frames = {name: pd.DataFrame(s.numpy(), range(1, len(s) + 1), ATTRIBUTES) for name, s in strength.items()}  # fmt: skip
+figure, axes = plt.subplots(len(frames), 1, figsize=(9, 2.6 * len(frames)), layout="constrained", sharex=True)  # fmt: skip
+for ax, (name, frame) in zip(axes, frames.items(), strict=True):
     heatmap(ax, frame, 0, 1, cmap="mako", digits=None)
     ax.set(title=name)
 folder.save(figure, "correlations", "Mean |Pearson| of each score with the step", vector=True)
+bright = {name: float((s > 0.7).sum(1).double().mean()) for name, s in strength.items()}
+folder.number("scores that follow a direction (|r| > .7)", bright)
+display(Markdown("Scores that follow one direction with |r| > .7, on average: "
+                 + ", ".join(f"{name} {value:.1f}" for name, value in bright.items()) + f" (of {len(ATTRIBUTES)})."))  # fmt: skip
 
 # %% [markdown]
 # ## Check
 
 # %%
 flat = found["z"].variance_ratio_
-print(
-    f"largest over smallest variance of z's first {count} components: {float(flat[0] / flat[-1]):.2f}"
-)
-print(f"cosine of SeFa 1 with {LAYERS[0]}'s PC1: {float(cosines[0, 0]):.3f}")
-if discovered:
-    print(
-        f"discovery: held-out accuracy {held_out['accuracy']:.2f}, guessing {held_out['chance']:.2f}"
-    )
-if remark.own:
-    assert deeper.variance_ratio_[0] > 3 * flat[0]
-    assert cosines[0, 0] > 0.8
+claims = {
+    "variance of the first component over that of z's first": float(ganspace.variance_ratio_[0] / flat[0]),
+    "mean length of SeFa's first ten directions in the span of PC1 to PC10": overlap.loc["SeFa, all"].mean(),
+    "discovery, accuracy over guessing": held_out["accuracy"] / held_out["chance"] if discovered else None,
+    "GANSpace: directions with a name": named.loc["GANSpace", "named"],
+}  # fmt: skip
+for claim, value in claims.items():
+    print(f"{'–' if value is None else format(value, '6.2f')}  {claim}")
+folder.number("claims", {k: float(v) for k, v in claims.items() if v is not None})
 if remark.own and profile != "smoke":
+    assert ganspace.variance_ratio_[0] > 3 * flat[0]
     assert held_out["accuracy"] > 5 * held_out["chance"]
+    assert named.loc["GANSpace", "named"] >= 4
 
 # %% [markdown]
 # ## Try it
 #
-# ![discovered directions](../figures/03_unsupervised/strips_discovery.png)
+# ![principal components](../figures/03_unsupervised/strips_ganspace.jpg)
 
 # %%
 from facenb.widgets.explorer import Explorer
 
-editors = {f"{name} {i + 1}": e for name, d in SETS.items() for i, e in enumerate(d[:4])
-           if e.space == SPACE}  # fmt: skip
-if discovered and discovered.space != SPACE:
-    remark(
-        f"discovery's directions are of {discovered.space}; all sliders are of one space, here {SPACE}."
-    )
-Explorer(G, editors, scorers, seed=26, index=1, strength_range=5.0)
+editors = {f"{name} {i + 1}": e for name, d in SETS.items() for i, e in enumerate(list(d.values())[:4]) if d.space == space}  # fmt: skip
+Explorer(shown, editors, scorers, seed=seed + 26, strength_range=5.0)
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. GANSpace of `conv2` has components with a low `linear_share_`. Look at their strips. What does a low share
-#    do to an edit?
-# 2. Name the directions by Pearson's $r$ instead of the response (`path_correlations`). Which names change,
+# 1. Restrict GANSpace's first components to the coarse layers (`SETS["GANSpace"].in_layers(0, 7)`) and to the
+#    middle ones. Which of the names change, and which traversals become cleaner?
+# 2. Name the directions by Pearson's $r$ in place of the response (`path_correlations`). Which names change,
 #    and which would you defend?
-# 3. Cut the generator's weights to SeFa's first ten directions and count how much of the pictures' variance is
-#    left.
+# 3. SeFa with `normalise=True`, as in the public code: which layers gain weight, and what do its first directions
+#    change?
