@@ -26,6 +26,7 @@ def perceptual_path_lengths(
     space: str = "z",
     ends: bool = False,
     seed: int = 0,
+    size: int | None = None,
 ) -> Tensor:
     """‖d f(G(path(t)))/dt‖² at one t of each of `n` paths between random codes, (n,) float64.
 
@@ -40,6 +41,7 @@ def perceptual_path_lengths(
         ends: t = 0 instead of t uniform in [0, 1]: only pictures of codes as they are drawn count,
             and none from between two codes, where W may hold no picture.
         seed: of the codes and of t; the same seed gives "z" and "w" the same ends.
+        size: of the images, one of `generator.sizes`; by default the largest.
 
     Raises:
         ValueError: fewer than one path, or a space other than "z" and "w".
@@ -60,7 +62,8 @@ def perceptual_path_lengths(
         # with gradients on, networks take steps that can be differentiated; none needs a graph here
         with forward_ad.dual_level(), torch.enable_grad():
             moving = forward_ad.make_dual(at, torch.ones_like(at))
-            images = generator.synthesize(Latents(path(*pair.unbind(1), moving[:, None]), space))
+            latents = Latents(path(*pair.unbind(1), moving[:, None]), space)
+            images = generator.synthesize(latents, size)
             speed = forward_ad.unpack_dual(features(images)).tangent
             found.append(speed.double().square().sum(dim=1).cpu())
     return torch.cat(found)

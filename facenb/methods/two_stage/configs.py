@@ -147,6 +147,9 @@ def _scaled(steps: dict[str, int], **changes: object) -> dict[str, Config]:
 CONFIGS = {
     "smoke": _scaled({"SDD": 12, "SHP": 6, "HDP": 6, "DTJ": 6, "DTH": 6}, count=8,
                      reconstructor_width=0.125, held_out_batches=2),
+    "smoke-w": _scaled({"SDD": 3, "SHP": 2, "HDP": 2, "DTJ": 2, "DTH": 2}, count=4,
+                       space="w", truncation=0.7, size=64, normalise=True, batch=2,
+                       reconstructor_width=0.125, held_out_batches=2),
     "laptop": _scaled({"SDD": 1500, "SHP": 300, "HDP": 3000, "DTJ": 300, "DTH": 300}, count=32,
                       reconstructor_width=0.25, held_out_batches=32),
     "laptop-w": _scaled({"SDD": 1500, "SHP": 200, "HDP": 400, "DTJ": 200, "DTH": 200}, count=32,
@@ -178,8 +181,9 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def profile_for(generator: Generator, profile: str) -> str:
-    """The key of `CONFIGS` for that generator: on a laptop, one with a W has sizes of its own."""
-    return "laptop-w" if profile == "laptop" and "w" in generator.spaces else profile
+    """The key of `CONFIGS` for that generator: one with W and small images has sizes of its own."""
+    small = profile in ("smoke", "laptop") and 64 in generator.sizes
+    return f"{profile}-w" if small and "w" in generator.spaces else profile
 
 
 def load_config(name: str, profile: str = "laptop", **changes: object) -> Config:

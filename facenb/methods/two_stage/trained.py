@@ -16,7 +16,7 @@ from torch import Tensor
 
 from facenb.data import data_path
 from facenb.editors import Editors, load_editors
-from facenb.errors import FacenbError
+from facenb.errors import FacenbError, UnknownNameError
 from facenb.generators import EMBEDDED, Generator
 from facenb.methods.two_stage.configs import METHODS, VARIANTS, load_config, profile_for
 from facenb.methods.two_stage.learner import DirectionLearner
@@ -46,6 +46,19 @@ def train_all(
     return done
 
 
+def shipped_variants(generator: Generator) -> list[str]:
+    """Those of `VARIANTS` whose directions ship for the generator."""
+    return [name for name in VARIANTS if _ships(name, generator)]
+
+
+def _ships(method: str, generator: Generator) -> bool:
+    try:
+        data_path(f"{method.lower()}_{generator.name}.safetensors")
+    except UnknownNameError:
+        return False
+    return True
+
+
 def learned(
     generator: Generator, profile: str, seed: int, methods: Sequence[str]
 ) -> tuple[dict[str, Editors], dict[str, dict[str, Tensor]]]:
@@ -54,11 +67,12 @@ def learned(
     In the smoke profile they are trained on the spot, a few steps each.
 
     Raises:
-        FacenbError: another generator than the embedded one, and its training, of hours, was never
-            begun; the message has the command for it.
+        FacenbError: none ship for the generator, and their training, of hours, was never begun; the
+            message has the command for it.
     """
-    if generator.name == EMBEDDED and profile != "smoke":
-        return {m: load_editors(m.lower(), EMBEDDED) for m in methods}, load_histories()
+    if profile != "smoke" and all(_ships(method, generator) for method in methods):
+        editors = {m: load_editors(m.lower(), generator.name) for m in methods}
+        return editors, load_histories(generator.name)
     begun = all(
         _checkpoint(generator, m, profile_for(generator, profile), seed).exists() for m in methods
     )
