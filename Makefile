@@ -83,7 +83,6 @@ gpu: setup
 	$(PY) -m pytest tests/test_kernels.py tests/test_penalties.py
 	$(PY) -m benchmarks.penalties cuda
 	$(PY) -m scripts.train_directions --profile gpu --device cuda
-	$(PY) -m scripts.train_stylegan2 --config gpu --device cuda
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache *.egg-info

@@ -59,7 +59,7 @@ scorers = facenb.load_scorers(framing=G.framing, device=device)
 folder = FigureFolder("05_two_stage", profile=profile, seed=seed, generator=generator, device=device)  # fmt: skip
 remark = Remarks(G)
 shown = G.variant(truncation=0.7) if remark.styles else G
-ATTRIBUTES = [a.name for a in scorers.attributes if a.kind in ("semantic", "unit")]
+ATTRIBUTES = [a.name for a in scorers.attributes if a.kind == "semantic"]
 
 # %% [markdown]
 # ## Question

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from safetensors import safe_open
-from tiny import DIM, TinyGenerator
+from tiny import DIM, TinyGenerator, small_stylegan2
 
 from facenb.editors import (
     ConditionedEditor,
@@ -27,7 +27,6 @@ from facenb.editors import (
     unscaled,
 )
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
-from facenb.generators import load_generator
 from facenb.latents import Latents
 
 X, Y, Z = torch.eye(3)
@@ -344,7 +343,7 @@ def test_editors_of_another_generator_are_refused(tmp_path):
 
 
 def test_a_variant_of_a_generator_has_its_latent_spaces():
-    generator = load_generator("facenb-stylegan2-32")
+    generator = small_stylegan2()
     facts = {"generator": generator.name, "fingerprint": generator.space_fingerprint}
     editors = Editors.from_vectors(["a"], torch.eye(generator.dim("w"))[:1], "w", None, facts)
     editors.check(generator.variant(truncation=0.7))

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tiny import small_stylegan2
 from torch import nn
 
 from facenb import load_generator
@@ -53,7 +54,7 @@ def test_an_arc_of_a_linear_generator_has_speed_radius_times_angle():
 
 
 def test_it_is_the_limit_of_the_published_difference():
-    generator = load_generator("facenb-stylegan2-32")
+    generator = small_stylegan2()
     z = generator.sample(2 * 4, 6).values.unflatten(0, (4, 2))
     t = torch.rand(4, generator=torch.Generator().manual_seed(6))[:, None]
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny import small_stylegan2
 from torch import Tensor
 
 from facenb import load_generator
@@ -44,7 +45,7 @@ def test_of_its_own_generator_nothing_is_said(shown: list[str]):
 
 
 def test_a_style_based_generator_is_known_by_its_w(shown: list[str]):
-    assert Remarks(load_generator("facenb-stylegan2-32")).styles and "w of " in shown[0]
+    assert Remarks(small_stylegan2()).styles and "w of " in shown[0]
 
 
 def test_a_generator_of_one_picture_is_refused_with_the_reason(shown: list[str]):

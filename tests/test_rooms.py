@@ -19,8 +19,8 @@ ROOMS = (
     ("samples",),
     ("metrics",),
     ("methods",),
-    ("figures", "widgets", "training", "remarks", "executed"),
-    ("train_stylegan2", "run", "lab"),
+    ("figures", "widgets", "remarks", "executed"),
+    ("run", "lab"),
 )
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 # `facenb/__init__.py` hands out what users load; `samples` runs as a command.

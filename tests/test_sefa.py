@@ -3,6 +3,7 @@
 import pytest
 import torch
 from sklearn.base import clone
+from tiny import small_stylegan2
 from torch import nn
 
 from benchmarks import plain_dcgan
@@ -99,7 +100,7 @@ def test_directions_carry_their_provenance(tmp_path):
 
 
 def test_layers_give_their_weights_and_are_edited_alone():
-    generator = load_generator("facenb-stylegan2-32")
+    generator = small_stylegan2()
     model = SeFa(2, layers=(1, 3)).fit(generator)
     closed = SeFa(2).fit_weights(generator.style_weights((1, 3)))
     assert torch.equal(model.directions_, closed.directions_)

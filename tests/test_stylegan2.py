@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.stylegan2 import reference_pictures, up_filter
-from facenb.errors import AssetError, SpaceError
-from facenb.generators import load_generator
+from facenb.errors import SpaceError
 from facenb.generators.stylegan2 import StyleGAN2
 from facenb.generators.stylegan2_network import (
     Layout,
@@ -260,19 +259,3 @@ def test_bfloat16_is_nearly_the_same_picture() -> None:
     decibels = 10 * (span**2 / (exact - rounded).square().mean()).log10()
     assert decibels > 45
     assert torch.equal(generator.network.synthesize(w.values), exact)  # the variant has its own
-
-
-def test_a_generator_without_weights_tells_the_command() -> None:
-    with pytest.raises(AssetError, match=r"facenb\.train_stylegan2 --config gpu"):
-        load_generator("facenb-stylegan2-64")
-
-
-def test_the_shipped_generator() -> None:
-    generator = load_generator("facenb-stylegan2-32")
-    assert generator.name == "facenb-stylegan2-32" and generator.resolution == 32
-    w = generator.sample(16, space="w")
-    pictures = generator.synthesize(w)
-    assert torch.equal(pictures, generator.variant(noise="none").synthesize(w))  # it has none
-    assert 0.1 < float(pictures.std(dim=0).mean()) < 0.8  # pictures differ
-    mean = generator.map(generator.sample(4096, seed=5), "w").values.mean(dim=0)
-    torch.testing.assert_close(generator.network.w_avg, mean, atol=0.15, rtol=0)

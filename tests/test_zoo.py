@@ -196,8 +196,7 @@ def test_the_command_line(cache: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert command_line.main(["list"]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in ZOO) and "not fetched" in said and "licence" not in said
-    assert EMBEDDED in said and "facenb-stylegan2-32  (comes with the package" in said
-    assert "train_stylegan2 --config gpu" in said  # how facenb-stylegan2-64 is made
+    assert EMBEDDED in said
 
 
 def test_every_entry_is_whole() -> None:

@@ -16,6 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from facenb.generators import Generator
+from facenb.generators.stylegan2 import StyleGAN2
+from facenb.generators.stylegan2_network import Layout, StyleGAN2Network
 from facenb.latents import Latents
 from facenb.scorers import Attribute
 
@@ -89,6 +91,14 @@ class StyledGenerator(Generator):
         rows = torch.einsum("nld,ldp->nlp", values, self.basis).div(8).tanh()
         image = rows.view(-1, LAYERS, 3, 2, 8).transpose(1, 2).reshape(-1, 3, 8, 8)
         return F.interpolate(image, (size, size))
+
+
+def small_stylegan2() -> StyleGAN2:
+    """A StyleGAN2 of random weights: w of 16, seven layers of w+, 32 × 32 pixels."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = StyleGAN2Network(Layout((16, 16, 12, 8), z_dim=16, w_dim=16, mapping_layers=3))
+    return StyleGAN2(network, "small-stylegan2", "0123456789abcdef")
 
 
 class TinySuite(nn.Module):

@@ -13,7 +13,6 @@ from facenb.generators import dcgan, pretrained
 from facenb.generators.base import Generator
 from facenb.generators.mobilestylegan import generator as mobilestylegan
 from facenb.generators.pretrained import WeightsError
-from facenb.generators.shipped import SHIPPED, shipped_file
 from facenb.generators.style_based import StyleBased
 from facenb.generators.zoo import ZOO, fetched_file, published_file
 from facenb.storage.files import sha256_file
@@ -24,7 +23,7 @@ __all__ = ["DEFAULT", "EMBEDDED", "Generator", "WeightsError", "absolute", "labe
 DEFAULT = mobilestylegan.NAME
 EMBEDDED = "digiface-dcgan-64"  # the small one, without a W
 _OUTSIDE = {DEFAULT: mobilestylegan.load, EMBEDDED: dcgan.load}  # from files of facenb.assets
-_NAMES = (*_OUTSIDE, *SHIPPED, *ZOO)
+_NAMES = (*_OUTSIDE, *ZOO)
 _SUFFIXES = (".pt", ".pth", ".pkl", ".safetensors")
 
 
@@ -54,8 +53,6 @@ def load_generator(
         generator = _OUTSIDE[name]()
     else:
         generator = pretrained.load(weights_file(name), name if name in _NAMES else None)
-        if name in SHIPPED:  # trained on images of the DCGAN
-            generator.framing = "digiface"
     if dtype != torch.float32:  # other pictures, so other entries in every cache
         if isinstance(generator, StyleBased):
             return generator.variant(precision=dtype).to(device)
@@ -67,8 +64,6 @@ def weights_file(name: str | os.PathLike[str]) -> Path:
     """The file behind a path, a URL or a published name, fetched on first use."""
     if name in ZOO:
         return published_file(name)
-    if name in SHIPPED:
-        return shipped_file(name)
     if "://" in str(name):
         return fetched_file(str(name))
     path = Path(name).expanduser()
@@ -88,7 +83,7 @@ def absolute(name: str) -> str:
     if name in _OUTSIDE or name in ZOO or "://" in name:
         return name
     path = weights_file(name)
-    return name if name in SHIPPED else str(path.absolute())
+    return str(path.absolute())
 
 
 def label(name: str | os.PathLike[str]) -> str:

@@ -10,10 +10,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from facenb.errors import AssetError, FacenbError
+from facenb.errors import FacenbError
 from facenb.generators import DEFAULT, EMBEDDED, weights_file
 from facenb.generators.pretrained import describe
-from facenb.generators.shipped import SHIPPED, shipped_file
 from facenb.generators.zoo import ZOO, folder
 
 
@@ -41,12 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _list() -> None:
     print(f"{DEFAULT}  (the default: FFHQ, 1024 × 1024, with StyleGAN2's W)")
     print(f"{EMBEDDED}  (a DCGAN, 64 × 64, with a Z and no W)")
-    for name, command in SHIPPED.items():
-        try:
-            shipped_file(name)
-            print(f"{name}  (comes with the package; made by {command})")
-        except AssetError:
-            print(f"{name}  (not made yet: {command})")
     print(f"\nPublished by others, kept in {folder()}")
     for published in ZOO.values():
         there = "at hand" if (folder() / published.file).exists() else "not fetched"
