@@ -60,7 +60,7 @@ class HeadLayout:
 LAYOUTS = {
     "64": HeadLayout(32, 512, 512, 128, 128, 2, codes=(10, 11, 12, 22, 17), noise=(7, 8)),
     "256": HeadLayout(128, 256, 256, 48, 128, 2, codes=(16, 17, 18, 22, 20), noise=(11, 12)),
-    "preview": HeadLayout(64, 512, 192, 48, 32, 4, codes=(13, 14, 16, 22, 18), noise=(11, 12)),
+    "preview": HeadLayout(64, 512, 184, 48, 32, 4, codes=(13, 14, 16, 22, 18), noise=(11, 12)),
 }
 
 
