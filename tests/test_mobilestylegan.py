@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 from facenb import Latents, load_generator
 from facenb.errors import SpaceError
 from facenb.generators.mobilestylegan import MobileStyleGAN, inverse_haar
+from facenb.generators.mobilestylegan.heads import heads_file, preview_file
+from facenb.storage.files import sha256_file
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared/fixtures/mobilestylegan_reference.npz"
 
@@ -181,3 +184,17 @@ def test_the_inverse_haar_transform_of_a_picture() -> None:
     high = [(a + b - c - d) / 2, (a - b + c - d) / 2, (a - b - c + d) / 2]
     bands = torch.cat([low, torch.stack(high, 2).flatten(1, 2)], 1)
     torch.testing.assert_close(inverse_haar(bands), image)
+
+
+def test_a_preview_is_near_the_image_and_no_measurement_depends_on_it(generator) -> None:
+    w = generator.variant(truncation=0.7).sample(4, seed=3, space="w")
+    with torch.no_grad():
+        preview, image = generator.preview(w), generator.synthesize(w, 512)
+    assert preview.shape == (4, 3, generator.preview_size, generator.preview_size)
+    error = (preview - F.avg_pool2d(image, 2)).square().mean()
+    assert 10 * math.log10(4 / float(error)) > 25  # 27.1 dB on the held-out faces
+    assert not torch.equal(preview, generator.synthesize(w, 256))
+    assert heads_file(generator.name) != preview_file(generator.name)
+    assert sha256_file(heads_file(generator.name))[:16] in generator.fingerprint
+    sizes = sum(f(generator.name).stat().st_size for f in (heads_file, preview_file))
+    assert sizes < 4_000_000

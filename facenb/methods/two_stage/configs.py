@@ -152,7 +152,7 @@ CONFIGS = {
                        reconstructor_width=0.125, held_out_batches=2),
     "laptop": _scaled({"SDD": 1500, "SHP": 300, "HDP": 3000, "DTJ": 300, "DTH": 300}, count=32,
                       reconstructor_width=0.25, held_out_batches=32),
-    "laptop-w": _scaled({"SDD": 1500, "SHP": 200, "HDP": 400, "DTJ": 200, "DTH": 200}, count=32,
+    "laptop-w": _scaled({"SDD": 1000, "SHP": 150, "HDP": 200, "DTJ": 150, "DTH": 150}, count=32,
                         space="w", truncation=0.7, size=64, normalise=True,
                         reconstructor_width=0.25, held_out_batches=16),
     "gpu": _scaled({"SDD": 20_000, "SHP": 5_000, "HDP": 20_000, "DTJ": 2_000, "DTH": 2_000},
