@@ -36,6 +36,14 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> UnknownNameError:
     return UnknownNameError(f"unknown {kind} {given!r}.{hint} Known: {', '.join(known)}.")
 
 
+def printable(text: str, longest: int) -> str:
+    """`text` from a file or a user as a message can carry it: printable, cut in the middle."""
+    text = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]} … {text[-(longest // 2) :]}"
+
+
 def check_finite(tensor: Tensor, what: str) -> None:
     """Raise ValueError when `tensor` holds a NaN or an infinity."""
     bad = ~torch.isfinite(tensor)

@@ -59,16 +59,20 @@ def stored(
 ) -> dict[str, Tensor]:
     """The tensors in `path`, or else those of `compute`, written there whole, if that can be.
 
+    An entry carries the name that it was written under: one that was copied over another is not
+    taken for it.
+
     `notes` go into the file's metadata, for whoever wants to know where it came from.
     """
     if path.exists():
         try:
             return _read(path)
-        except (SafetensorError, ValueError, OSError) as error:
+        except (SafetensorError, ValueError, OSError, RuntimeError, KeyError) as error:
             warnings.warn(f"{path} is damaged ({error}); computing it again.", stacklevel=2)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
     try:
-        atomic_write(path, save(tensors, {**(notes or {}), "sha256": _digest(tensors)}))
+        metadata = {**(notes or {}), "entry": _entry(path), "sha256": _digest(tensors)}
+        atomic_write(path, save(tensors, metadata))
     except OSError as error:
         warnings.warn(
             f"{path} cannot be written ({error}), so that this will be computed again next time. "
@@ -81,11 +85,16 @@ def stored(
 def _read(path: Path) -> dict[str, Tensor]:
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-        expected = (file.metadata() or {}).get("sha256")
-    found = _digest(tensors)
-    if found != expected:
-        raise ValueError(f"expected sha256 {expected}, found {found}")
+        metadata = file.metadata() or {}
+    found = {"sha256": _digest(tensors), "entry": _entry(path)}
+    for what, value in found.items():  # entries had no name of their own at first
+        if metadata.get(what, value if what == "entry" else None) != value:
+            raise ValueError(f"expected {what} {metadata.get(what)}, found {value}")
     return tensors
+
+
+def _entry(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
