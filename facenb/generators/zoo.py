@@ -122,7 +122,9 @@ def _kept(url: str, path: Path, title: str, advice: str) -> Path:
 def _fetch(url: str, path: Path, title: str, advice: str) -> None:
     part = download(url, path.with_name(f".{path.name}.part"), title, advice)
     try:
-        converted(part, "generator")  # a page that asks to sign in is not kept under the name of weights
+        converted(
+            part, "generator"
+        )  # a page that asks to sign in is not kept under the name of weights
     except WeightsError as error:
         found = f"{part.stat().st_size:,} bytes"
         part.unlink()
@@ -149,8 +151,8 @@ def _check(path: Path) -> None:
             raise ValueError(f"it begins with {noted[:20]!r}")
     except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise AssetError(
-            f"{record} is damaged, so that {path.name} cannot be checked: expected a sha256, {error}."
-            " Delete it if the file is the right one."
+            f"{record} is damaged, so that {path.name} cannot be checked: expected a sha256, "
+            f"{error}. Delete it if the file is the right one."
         ) from error
     if not is_intact(path, Member(path.name, noted, path.stat().st_size)):
         raise AssetError(

@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from facenb.editors import Editors, LinearEditor, unit
-from facenb.errors import unknown
+from facenb.errors import SpaceError, unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.methods.base import Method
@@ -158,6 +158,11 @@ class GANSpace(Method):
 
     def _sampled(self, generator: Generator) -> Latents:
         """All latents, mapped a batch at a time."""
+        if self.space not in ("z", "w"):
+            raise SpaceError(
+                f"GANSpace: expected the space 'z' or 'w', given {self.space!r}. The paper's edits "
+                "of some layers of 'w+' are components of 'w': .editors().in_layers(first, last)."
+            )
         if self.n < 2 or self.batch < 1:
             raise ValueError(
                 f"GANSpace: expected n ≥ 2 and batch ≥ 1, given {self.n} and {self.batch}."

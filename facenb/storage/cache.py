@@ -11,22 +11,29 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from facenb.storage.files import atomic_write
+from facenb.storage.files import atomic_write, sha256_tensors
 
 
 def cache_dir() -> Path:
-    """The folder for all that facenb keeps between runs: $FACENB_CACHE, or the user's cache."""
+    """The folder for all that facenb keeps between runs: $FACENB_CACHE, or the user's cache.
+
+    A user without a folder of their own gets one among the temporary files.
+    """
     if given := os.environ.get("FACENB_CACHE"):
         return Path(given).expanduser().absolute()
+    try:
+        Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / "facenb"
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -71,7 +78,7 @@ def stored(
             warnings.warn(f"{path} is damaged ({error}); computing it again.", stacklevel=2)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
     try:
-        metadata = {**(notes or {}), "entry": _entry(path), "sha256": _digest(tensors)}
+        metadata = {**(notes or {}), "entry": _entry(path), "sha256": sha256_tensors(tensors)}
         atomic_write(path, save(tensors, metadata))
     except OSError as error:
         warnings.warn(
@@ -86,7 +93,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         metadata = file.metadata() or {}
-    found = {"sha256": _digest(tensors), "entry": _entry(path)}
+    found = {"sha256": sha256_tensors(tensors), "entry": _entry(path)}
     for what, value in found.items():  # entries had no name of their own at first
         if metadata.get(what, value if what == "entry" else None) != value:
             raise ValueError(f"expected {what} {metadata.get(what)}, found {value}")
@@ -95,12 +102,3 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _entry(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -9,10 +9,11 @@ import secrets
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from filelock import FileLock
 from torch import Tensor
 
@@ -114,3 +115,13 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
 def sha256_tensor(values: Tensor) -> str:
     """The sha256 of a tensor's numbers, bit for bit, wherever they lie, in hex."""
     return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
+def sha256_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """The sha256 of CPU tensors with their names, types and shapes, in hex."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -4,11 +4,12 @@
     python -P child.py IDLE                                      (one such process for each line)
 
 It imports torch and nothing of facenb, and reads one file in its life: whatever a file does to a
-class, a table, the memory or the clock of this process ends with it. With IDLE, in seconds,
-it reads none itself: it forks for each request, so that torch is imported once. Before the file is opened the
-process gives up what it does not need: memory beyond `budget` bytes and `seconds` of processor time
-(where the system knows such limits), the network, other programs, and writing to other files than
-TARGET. Exit code 0: TARGET is there. 3: refused, the reason is on the standard output.
+class, a table, the memory or the clock of this process ends with it. With IDLE, in seconds, it
+reads none itself: it forks for each request, so that torch is imported once. Before the file is
+opened the process gives up what it does not need: memory beyond `budget` bytes and `seconds` of
+processor time (where the system knows such limits), the network, other programs, and writing to
+other files than TARGET. Exit code 0: TARGET is there. 3: refused, and the reason is on the standard
+output.
 
 `what` is "generator" (the state of its network, by the names in its file) or "arrays" (a tensor, or
 a dictionary of them).
@@ -302,7 +303,9 @@ def find_state(root: object) -> tuple[dict[str, object], dict[str, object]]:
     The moving average of the weights comes first, and prefixes of wrappers are taken off: module.,
     decoder. (e4e, pSp), generator., g_ema. (Lightning), _orig_mod. (torch.compile).
     """
-    if isinstance(root, Record) or (isinstance(root, dict) and isinstance(root.get("G_ema"), Record)):
+    if isinstance(root, Record) or (
+        isinstance(root, dict) and isinstance(root.get("G_ema"), Record)
+    ):
         record = root if isinstance(root, Record) else root["G_ema"]
         found = list(of_module(record, set()))
         attributes = {name: value for name, value in found if isinstance(value, dict)}

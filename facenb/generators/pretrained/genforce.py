@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from facenb.generators.pggan import PGGAN, doubling_kernel
 from facenb.generators.pretrained.convert import Facts
-from facenb.generators.pretrained.layouts import Kind, Row, State, bounded, check_images, count, size
+from facenb.generators.pretrained.layouts import (
+    Kind,
+    Row,
+    State,
+    bounded,
+    check_images,
+    count,
+    size,
+)
 from facenb.generators.stylegan import StyleGAN, StyleGANNetwork
 from facenb.generators.stylegan2_network import Layout
 

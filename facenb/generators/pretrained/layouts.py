@@ -118,9 +118,7 @@ def size(state: State, key: str, axis: int) -> int:
     if found is None:
         raise WeightsError(_difference(key, "a tensor", "nothing"))
     if axis >= found.ndim:
-        raise WeightsError(
-            _difference(key, f"at least {axis + 1} dimensions", tuple(found.shape))
-        )
+        raise WeightsError(_difference(key, f"at least {axis + 1} dimensions", tuple(found.shape)))
     return found.shape[axis]
 
 
