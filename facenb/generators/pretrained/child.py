@@ -24,6 +24,7 @@ import pickle
 import re
 import select
 import signal
+import struct
 import sys
 import time
 import zipfile
@@ -122,6 +123,8 @@ _HARMLESS = (
 # Of storages, by address, which stays theirs as long as they are kept here:
 _sizes: dict[int, tuple[int, object]] = {}  # the bytes of those that tensors were made of
 _filled: dict[int, object] = {}  # those whose numbers came from the file
+_mapped: list[torch.UntypedStorage] = []  # a whole zip, of which its storages are slices
+_entries: dict[int, int] = {}  # where the content of its entries begins, and how long it is
 
 
 def _watch_torch() -> None:
@@ -134,6 +137,10 @@ def _watch_torch() -> None:
     def within(storage: object, offset: int, size: tuple, stride: tuple) -> Tensor:
         untyped = storage._untyped_storage
         nbytes, _ = _sizes.setdefault(untyped._cdata, (untyped.nbytes(), untyped))
+        if _mapped and nbytes:  # a slice may go on into the entry behind
+            there = _entries.get(untyped.data_ptr() - _mapped[0].data_ptr(), 0)
+            if there != nbytes:
+                raise Refused(f"a storage declares {nbytes:,} bytes, and {there:,} are there")
         if len(size) != len(stride) or len(size) > 8 or min((offset, *size, *stride)) < 0:
             raise Refused(f"it has a tensor of shape {tuple(size)} and stride {tuple(stride)}")
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
@@ -151,8 +158,14 @@ def _watch_torch() -> None:
         _filled[storage._cdata] = storage
         return fill(storage, *given)
 
+    def mapped(*given: object, **named: object) -> torch.UntypedStorage:
+        _mapped.append(whole(*given, **named))
+        return _mapped[-1]
+
+    whole = torch.UntypedStorage.from_file
     torch._utils._rebuild_tensor = within
     torch.UntypedStorage._set_from_file = from_file
+    torch.UntypedStorage.from_file = staticmethod(mapped)
 
 
 def load_torch(file: Path | io.BytesIO, mapped: bool = False) -> object:
@@ -195,6 +208,10 @@ def check_zip(path: Path) -> None:
             raise Refused("it is a zip, but not one of torch's: it has no data.pkl")
         if damaged := archive.testzip():
             raise Refused(f"its entry {damaged} is damaged: its checksum differs")
+        for entry in entries:
+            archive.fp.seek(entry.header_offset + 26)  # its header ends with two lengths
+            name, extra = struct.unpack("<HH", archive.fp.read(4))
+            _entries[entry.header_offset + 30 + name + extra] = entry.file_size
 
 
 # --- NVIDIA's pickles ---------------------------------------------------------------------------
@@ -255,6 +272,8 @@ def of_module(record: Record, seen: set[int], prefix: str = "") -> Iterator[tupl
     seen.add(id(record))
     state = record.state
     plain = {key: value for key, value in state.items() if _plain(key) and _plain(value)}
+    for key in _DECISIVE & state.keys() - plain.keys():  # not to be taken for absent
+        plain[key] = f"{type(state[key]).__name__}, and not a plain one"
     yield prefix.removesuffix("."), {"class": record.class_name} | plain
     for part in ("_parameters", "_buffers"):
         for name, value in entries(state, part):
@@ -263,6 +282,9 @@ def of_module(record: Record, seen: set[int], prefix: str = "") -> Iterator[tupl
     for name, child in entries(state, "_modules"):
         if child is not None:
             yield from of_module(child, seen, f"{prefix}{name}.")
+
+
+_DECISIVE = {"activation", "architecture", "bias_gain", "conv_clamp"}
 
 
 def _plain(value: object) -> bool:
@@ -387,7 +409,8 @@ def main(source: str, target: str, what: str, budget: str, seconds: str) -> int:
         container, root = read(path)
         state, attributes = (find_arrays(root), {}) if what == "arrays" else find_state(root)
         tensors = checked(state, path.stat().st_size, filled=container != "zip")
-        notes = {"container": container, "attributes": attributes}
+        # safetensors keeps no order
+        notes = {"container": container, "names": list(tensors), "attributes": attributes}
         save_file(tensors, out, {NOTES: json.dumps(notes)})
         return 0
     except Refused as error:

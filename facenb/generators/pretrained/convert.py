@@ -32,7 +32,7 @@ from facenb.storage.files import sha256_file, temporary_path
 SECONDS = 60  # of processor time, once torch is there
 PATIENCE = 600  # seconds on the clock, on however busy a machine, and where there are no limits
 SLACK = 512 << 20  # bytes beside what is in proportion to the file
-_VERSION = 1  # of what the child writes
+_VERSION = 3  # of what the child writes
 _CHILD = Path(__file__).with_name("child.py")
 _REFUSED, _NOTES = 3, "notes"  # as the child has them
 _KEPT = "notes.json"  # the notes among the tensors, so that the entry's sha256 covers them
@@ -81,7 +81,8 @@ def converted(path: Path, what: str) -> tuple[dict[str, Tensor], Facts]:
     entry = _folder() / f"{sha256_file(path)}-{what}-{_VERSION}.safetensors"
     tensors = cache.stored(entry, lambda: _convert(path, what))
     notes = json.loads(tensors.pop(_KEPT).numpy().tobytes())
-    return tensors, Facts(notes["container"], notes["attributes"])
+    found = {name: tensors[name] for name in notes["names"]}
+    return found, Facts(notes["container"], notes["attributes"])
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], Facts]:
