@@ -86,9 +86,11 @@ class GANSpace(Method):
 
         Raises:
             UnknownNameError: no such layer; the message lists the known ones.
+            SpaceError: a space other than "z" and "w".
             ValueError: too many components for the dimensions, the samples or the rank; NaN; a
                 layer of which not even a batch fits into `principal_components.MAX_BYTES`.
         """
+        self._check_space()
         self.layer_ = self._layer_of(generator)
         latents = self._sampled(generator)
         rows = partial(self._rows, generator, latents)
@@ -156,13 +158,15 @@ class GANSpace(Method):
             raise unknown("layer", self.layer, known)
         return next(iter(known)) if self.layer is None and self.space == "z" else self.layer
 
-    def _sampled(self, generator: Generator) -> Latents:
-        """All latents, mapped a batch at a time."""
+    def _check_space(self) -> None:
         if self.space not in ("z", "w"):
             raise SpaceError(
                 f"GANSpace: expected the space 'z' or 'w', given {self.space!r}. The paper's edits "
                 "of some layers of 'w+' are components of 'w': .editors().in_layers(first, last)."
             )
+
+    def _sampled(self, generator: Generator) -> Latents:
+        """All latents, mapped a batch at a time."""
         if self.n < 2 or self.batch < 1:
             raise ValueError(
                 f"GANSpace: expected n ≥ 2 and batch ≥ 1, given {self.n} and {self.batch}."

@@ -111,11 +111,16 @@ class AuxiliaryMapping(nn.Module):
             self.reader = None
             self.affine = SpectralStack(layers, 2 * dimension, conditions, random)
         self._settled: tuple[Tensor, ...] | None = None
-        self.register_load_state_dict_post_hook(lambda *_: self.train(self.training))
 
     def _apply(self, *args: object, **options: object) -> AuxiliaryMapping:
         """`to`, `double`, …: what evaluation mode has frozen follows."""
         return super()._apply(*args, **options).train(self.training)
+
+    def load_state_dict(self, *args: object, **options: object) -> object:
+        """As of every module; what evaluation mode has frozen follows."""
+        found = super().load_state_dict(*args, **options)
+        self.train(self.training)
+        return found
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """F(z, c), (N, d)."""
