@@ -50,8 +50,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import venv, ensurepip' || { \
 	  echo 'error: $(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv'; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || { echo 'Making $(VENV)'; $(PYTHON) -m venv --clear $(VENV); }
+# compat: a path in place of an import hook, which a folder called facenb above would come before
 	@echo 'Installing the pinned packages into $(VENV) (a few minutes the first time)'
-	$(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,captions]'
+	$(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt \
+	  --config-settings editable_mode=compat -e '.[test,captions]'
 	@$(PY) -c 'from facenb.lab import install_settings; install_settings()'
 	@touch $@
 
@@ -75,7 +77,7 @@ bench: setup
 directions: setup
 	$(PY) -m scripts.learn_boundaries --out facenb/data/interfacegan_mobilestylegan-ffhq-1024.safetensors
 	$(PY) -m scripts.learn_boundaries --generator digiface-dcgan-64 --n 12000 --confident 0.13 --out facenb/data/interfacegan_digiface-dcgan-64.safetensors
-	$(PY) -m scripts.train_transformers
+	$(PY) -m scripts.train_transformers --out facenb/data/transformers_digiface-dcgan-64.safetensors
 
 gpu: setup
 	@$(PY) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { \

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +39,53 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> UnknownNameError:
     return UnknownNameError(f"unknown {kind} {given!r}.{hint} Known: {', '.join(known)}.")
 
 
+def plain_streams() -> None:
+    """Let the standard streams replace what their encoding lacks, where a console has not UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def printable(text: str, longest: int) -> str:
+    """`text` from a file or a user as a message can carry it: printable, cut in the middle."""
+    text = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]} … {text[-(longest // 2) :]}"
+
+
+def names_of(given: object, what: str) -> tuple[str, ...]:
+    """One name or several, as a tuple: a string is one, never its letters.
+
+    Raises TypeError for anything that is not names.
+    """
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(given, Iterable) or isinstance(given, Tensor | np.ndarray | bytes):
+        raise TypeError(f"{what}: expected a name or names, given {type(given).__name__}.")
+    names = tuple(given)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"{what}: expected names, given {name!r:.80} among them.")
+    return names
+
+
+def floats_of(given: object, what: str) -> Tensor:
+    """A tensor or a NumPy array of floating numbers as a tensor; an array is copied to float32.
+
+    Raises TypeError that says what was given: lists and whole numbers are none.
+    """
+    if isinstance(given, np.ndarray) and given.dtype.kind == "f":
+        return torch.tensor(given, dtype=torch.float32)
+    if isinstance(given, Tensor) and given.is_floating_point():
+        return given
+    kind = "NumPy array of " if isinstance(given, np.ndarray) else ""
+    raise TypeError(
+        f"{what}: expected a tensor or NumPy array of floating numbers, given "
+        f"{kind}{getattr(given, 'dtype', type(given).__name__)}."
+    )
+
+
 def check_finite(tensor: Tensor, what: str) -> None:
     """Raise ValueError when `tensor` holds a NaN or an infinity."""
     bad = ~torch.isfinite(tensor)
@@ -48,7 +98,10 @@ def check_finite(tensor: Tensor, what: str) -> None:
 
 
 def check_images(images: Tensor) -> None:
-    """Raise unless `images` is a floating (N, 3, H, W) batch with N ≥ 1 and no NaN, in [−1, 1]."""
+    """Raise unless `images` is a floating (N, 3, H, W) batch with N ≥ 1 and no NaN, in [−1, 1].
+
+    Warns where no value is below 0.
+    """
     if not isinstance(images, Tensor):
         raise TypeError(f"images: expected a torch.Tensor, given {type(images).__name__}.")
     shape = tuple(images.shape)
@@ -64,4 +117,11 @@ def check_images(images: Tensor) -> None:
         raise ValueError(
             f"images: expected values in [-1, 1], given [{float(low):.3g}, {float(high):.3g}]. "
             "Divide 8-bit images by 127.5 and subtract 1."
+        )
+    if 0 <= low < high:
+        warnings.warn(
+            f"images: expected values in [-1, 1], given none below 0 ([{float(low):.3g}, "
+            f"{float(high):.3g}]), as images in [0, 1] have. These are scored as pale ones: use "
+            "2 * images - 1.",
+            stacklevel=3,
         )

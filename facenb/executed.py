@@ -49,6 +49,15 @@ def _without_paths(text: str | list[str], folders: Sequence[Path]) -> str | list
     if isinstance(text, list):
         return [_without_paths(line, folders) for line in text]
     text = re.sub(r"/[^\s\"':]*/ipykernel_\d+/\d+\.py", "<cell>", text)
-    for folder in folders:
-        text = text.replace(f"{folder}/", "")
-    return text.replace(f"{Path.home()}/", "~/")
+    for folder, instead in (*((folder, "") for folder in folders), (_home(), "~/")):
+        if folder is not None and len(folder.parts) > 1:  # "/" is nobody's folder
+            text = text.replace(f"{folder}/", instead)
+    return text
+
+
+def _home() -> Path | None:
+    """The user's folder; None where there is none, as in some containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None

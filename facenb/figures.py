@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -21,7 +22,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from torch import Tensor
 
 from facenb.editors import Editor, traversal
-from facenb.generators import Generator, record
+from facenb.generators import DEFAULT, Generator, label, record
 from facenb.latents import Latents
 from facenb.storage.files import atomic_write
 
@@ -58,7 +59,7 @@ class FigureFolder:
     def __init__(self, slug: str, **parameters: object) -> None:
         self.slug = slug
         _set_style()
-        self.path = _root() / slug
+        self.path = _place(slug, parameters)
         if "generator" in parameters:
             parameters["generator"] = record(str(parameters["generator"]))
         self.record = {
@@ -69,15 +70,19 @@ class FigureFolder:
             "tables": {},
             "numbers": {},
         }
+        self._before = _read_json(self.path / "numbers.json")
+        head = {key: value for key, value in self.record.items() if not isinstance(value, dict)}
+        self._changed = any(self._before.get(k) != v for k, v in head.items() if k != "commit")
 
     def save(
         self, figure: Figure, name: str, caption: str, vector: bool = False, photo: bool = False
     ) -> None:
         """Write name.png; for charts (`vector`) name.svg too; for large faces (`photo`) name.jpg.
 
-        The caption goes to numbers.json.
+        The caption goes to numbers.json. What varies between runs stays out of the images.
         """
         facts = {k: str(v) for k, v in self.record.items() if not isinstance(v, dict)}
+        facts.pop("commit")
         for kind in ("jpg",) if photo else ("png", "svg") if vector else ("png",):
             buffer = io.BytesIO()
             description = f"{caption} ({', '.join(f'{k} {v}' for k, v in facts.items())})"
@@ -88,12 +93,12 @@ class FigureFolder:
                 extra = {"pil_kwargs": {"quality": _QUALITY, "optimize": True}}
             figure.savefig(buffer, format=kind, **extra)
             figure.set_layout_engine("none")  # it is laid out: doing so again takes seconds
-            atomic_write(self.path / f"{name}.{kind}", buffer.getvalue())
+            self._write(f"{name}.{kind}", buffer.getvalue())
         self._note("figures", name, caption)
 
     def table(self, frame: pd.DataFrame, name: str, caption: str) -> pd.DataFrame:
         """Write name.csv, three decimals; returns the frame so that a cell can end with it."""
-        atomic_write(self.path / f"{name}.csv", frame.to_csv(float_format="%.3f"))
+        self._write(f"{name}.csv", frame.to_csv(float_format="%.3f").encode())
         self._note("tables", name, caption)
         return frame.round(3)
 
@@ -101,9 +106,19 @@ class FigureFolder:
         """Record a number, or a row of them, under `name`."""
         self._note("numbers", name, _rounded(value))
 
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.path / name
+        if path.is_file() and path.read_bytes() == content:
+            return
+        self._changed = True
+        atomic_write(path, content)
+
     def _note(self, kind: str, name: str, value: object) -> None:
-        self.record[kind][name] = value
-        atomic_write(self.path / "numbers.json", json.dumps(self.record, indent=1) + "\n")
+        """Record it; the commit is that of the run that made anything here other than it was."""
+        self.record[kind][name] = json.loads(json.dumps(value))
+        self._changed |= self._before.get(kind, {}).get(name, ...) != self.record[kind][name]
+        shown = self.record if self._changed else self.record | {"commit": self._before["commit"]}
+        atomic_write(self.path / "numbers.json", json.dumps(shown, indent=1) + "\n")
 
 
 def image_grid(
@@ -225,12 +240,50 @@ def heatmaps(matrices: dict[str, pd.DataFrame], title: str = "") -> Figure:
     return figure
 
 
-def _root() -> Path:
-    """$FACENB_FIGURES, else figures/ beside the notebooks, else figures/ here."""
+def written_for(source: Path) -> str | None:
+    """The generator in a notebook's parameter cell, or None where it names none."""
+    found = re.search(r'^generator = "(.+)"$', source.read_text(), flags=re.MULTILINE)
+    return found[1] if found else None
+
+
+def output_folder(profile: str, generator: str | None, own: str | None) -> Path:
+    """Where a notebook's NN_slug folder goes, relative to the root.
+
+    figures/ is for the laptop profile on the generator that the notebook is written for.
+
+    Args:
+        generator: the one that was asked for, or None for the notebook's own.
+        own: the one that the notebook is written for, or None for any.
+    """
+    build = Path("build") if profile == "laptop" else Path("build") / profile
+    if None not in (generator, own) and generator != own:
+        return build / label(generator)
+    return Path("figures") if profile == "laptop" else build
+
+
+def _place(slug: str, parameters: Mapping[str, object]) -> Path:
+    """$FACENB_FIGURES/slug; else where `python -m facenb.run` would write, from any folder there.
+
+    The root is the first folder above that has notebooks/; none of it leads to this one.
+    """
     if given := os.environ.get("FACENB_FIGURES"):
-        return Path(given)
+        return Path(given) / slug
     here = Path.cwd()
-    return (here.parent if here.name == "notebooks" else here) / "figures"
+    root = next((f for f in (here, *here.parents) if (f / "notebooks").is_dir()), here)
+    source = root / "notebooks" / f"{slug}.py"
+    own = written_for(source) if source.is_file() else DEFAULT
+    generator = parameters.get("generator")
+    profile = str(parameters.get("profile", "laptop"))
+    return root / output_folder(profile, None if generator is None else str(generator), own) / slug
+
+
+def _read_json(path: Path) -> dict:
+    """The record of the run before; empty where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and "commit" in found else {}
 
 
 def _commit() -> str:

@@ -39,7 +39,14 @@ def install_settings(prefix: str | Path = sys.prefix) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Set the default viewer, then run JupyterLab with `arguments` (from the command line)."""
-    install_settings()
+    try:
+        install_settings()
+    except OSError as error:
+        print(
+            f"warning: this environment cannot be written to ({error}). Open a notebook by a right "
+            "click on its .py file, Open With, Notebook.",
+            file=sys.stderr,
+        )
     # This environment's python3 kernel, also where the user has registered another one.
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
     from jupyterlab.labapp import LabApp

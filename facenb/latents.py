@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from facenb.errors import SpaceError, check_finite, unknown
+from facenb.errors import SpaceError, check_finite, floats_of, unknown
 
 SPACES = {"z": 2, "w": 2, "w+": 3}  # space → number of tensor dimensions
 
@@ -38,11 +37,7 @@ class Latents:
     def __post_init__(self) -> None:
         if self.space not in SPACES:
             raise unknown("latent space", self.space, SPACES)
-        if isinstance(self.values, np.ndarray) and self.values.dtype.kind == "f":
-            object.__setattr__(self, "values", torch.tensor(self.values, dtype=torch.float32))
-        if not isinstance(self.values, Tensor) or not self.values.is_floating_point():
-            given = getattr(self.values, "dtype", type(self.values).__name__)
-            raise TypeError(f"latents: expected a floating torch.Tensor, given {given}.")
+        object.__setattr__(self, "values", floats_of(self.values, "latents"))
         shape = tuple(self.values.shape)
         if len(shape) != SPACES[self.space]:
             expected = "(N, L, d)" if self.space == "w+" else "(N, d)"
@@ -56,9 +51,14 @@ class Latents:
     def require(self, space: str) -> Tensor:
         """The values, when these latents are in `space`; SpaceError naming both otherwise."""
         if self.space != space:
+            advice = f"Use generator.map(latents, {space!r}) where the generator has that mapping."
+            if (self.space, space) == ("w+", "w"):  # there is none
+                advice = "An editor of 'w' edits them layer by layer: editors.in_layers(0, L)."
+            elif space == "z":
+                advice = "There is no way back to 'z'."
             raise SpaceError(
                 f"expected latents in space {space!r}, given latents in space {self.space!r}. "
-                f"Use generator.map(latents, {space!r}) where the generator has that mapping."
+                f"{advice}"
             )
         return self.values
 

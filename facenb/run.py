@@ -2,16 +2,16 @@
 
 Each notebooks/NN_slug.py is converted by jupytext, executed by papermill with the parameters
 `profile`, `seed`, `generator` and `device`, and saved as NN_slug/NN_slug.ipynb under figures/, or
-under build/smoke/ for the smoke profile. Each notebook names the generator that it is written for;
-on another one, by `--generator`, its results go to a folder of that name under build/ or
-build/smoke/: figures/ is for what it is written for. It finds that root in FACENB_FIGURES. One that
+under build/PROFILE/ for another profile than laptop. Each notebook names the generator that it is
+written for; on another one, by `--generator`, its results go to a folder of that name under build/
+or build/PROFILE/: figures/ is for what it is written for. It finds that root in FACENB_FIGURES, and
+by the same rule where JupyterLab runs it. One that
 fails leaves NN_slug.failed.ipynb with its traceback instead, and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
 import time
@@ -29,9 +29,10 @@ from jupyter_client.kernelspec import KernelSpec
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillException, PapermillExecutionError
 
-from facenb.errors import FacenbError, unknown
+from facenb.errors import FacenbError, plain_streams, unknown
 from facenb.executed import KERNELSPEC, clean
-from facenb.generators import absolute, label
+from facenb.figures import output_folder, written_for
+from facenb.generators import absolute
 from facenb.presets import PROFILES, load_profile
 from facenb.storage.files import atomic_write
 
@@ -75,25 +76,6 @@ def check_device(name: str) -> None:
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"device {name!r} cannot be used on this machine: {reason}") from error
-
-
-def written_for(source: Path) -> str | None:
-    """The generator in a notebook's parameter cell, or None where it names none."""
-    found = re.search(r'^generator = "(.+)"$', source.read_text(), flags=re.MULTILINE)
-    return found[1] if found else None
-
-
-def output_folder(profile: str, generator: str | None, own: str | None) -> Path:
-    """Where a notebook's NN_slug folder goes, relative to the root.
-
-    Args:
-        generator: the one that was asked for, or None for the notebook's own.
-        own: the one that the notebook is written for.
-    """
-    build = Path("build/smoke" if profile == "smoke" else "build")
-    if generator not in (None, own):
-        return build / label(generator)
-    return build if profile == "smoke" else Path("figures")
 
 
 def run_notebook(
@@ -171,6 +153,7 @@ def _report(outcomes: Sequence[Outcome], planned: Sequence[Path]) -> None:
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """The command line; 0 when all went well, 1 when a notebook failed, 2 for a wrong request."""
+    plain_streams()
     parser = argparse.ArgumentParser(
         prog="python -m facenb.run", description="Execute the notebooks and save their figures."
     )

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 import facenb
 from facenb.data import data_path
-from facenb.errors import FacenbError, UnknownNameError
+from facenb.errors import FacenbError, UnknownNameError, plain_streams
 from facenb.generators import DEFAULT, Generator
 from facenb.latents import Latents
 from facenb.sampling import ScoredSamples, sample_scored, score
@@ -183,6 +183,7 @@ def _unseeded() -> torch.Generator:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
+    plain_streams()
     parser = argparse.ArgumentParser(
         prog="python -m facenb.samples", description="Scored samples of a generator."
     )

@@ -192,7 +192,7 @@ folder.save(figure, "fraction_study", "Accuracy and unseen AUC by confident frac
 # The directions in one object, saved with where they came from. Notebook 00's sliders use the same.
 
 # %%
-directions = method.editors().with_provenance(profile=profile, commit=folder.record["commit"], hardware=device)
+directions = method.editors().with_provenance(profile=profile, hardware=device)
 directions.save(folder.path / "directions.safetensors")
 shown = G.variant(truncation=0.7) if remark.styles else G  # for images: as the paper's, truncated
 

@@ -1,11 +1,15 @@
-"""Measure the mean identity vectors: `python -m scripts.identity_means`.
+"""Measure the mean identity vectors: they are subtracted from identities.
 
-Writes data/identity_means.safetensors, which load_identity() subtracts. About two minutes.
+    python -m scripts.identity_means --out facenb/data/identity_means.safetensors
+
+load_identity() subtracts what ships. About two minutes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+from pathlib import Path
 
 import torch
 from safetensors.torch import save
@@ -20,6 +24,9 @@ SAMPLES, SEED = 2000, 0
 
 def main() -> None:
     """Write the mean vector of each identity net over the first 2,000 samples of seed 0."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.identity_means")
+    parser.add_argument("--out", type=Path, required=True, help=f"{MEANS_PATH.name} ships")
+    out = parser.parse_args().out
     generator = load_generator("digiface-dcgan-64")
     latents = generator.sample(SAMPLES, seed=SEED)
     means, batch = {}, 16
@@ -38,8 +45,8 @@ def main() -> None:
         "seed": SEED,
         "generator_sha256": asset_sha256("digiface-dcgan-64/weights.tar"),
     }
-    atomic_write(MEANS_PATH, save(means, metadata={"provenance": json.dumps(provenance)}))
-    print(f"wrote {MEANS_PATH.name}")
+    atomic_write(out, save(means, metadata={"provenance": json.dumps(provenance)}))
+    print(f"wrote {out}")
 
 
 if __name__ == "__main__":

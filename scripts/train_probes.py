@@ -170,7 +170,7 @@ def fold(fitted: Pipeline) -> tuple[np.ndarray, float]:
     return weight, float(offset - weight @ centre)
 
 
-def train(framing: str, path_of: Callable[[str], Path] = PROBES.__getitem__) -> dict[str, dict]:
+def train(framing: str, path_of: Callable[[str], Path]) -> dict[str, dict]:
     """Train the probes of a framing and write them with their provenance.
 
     Args:
@@ -233,10 +233,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.train_probes")
     parser.add_argument("--framing", choices=list(_LABELS), default="ffhq")
+    parser.add_argument("--out", type=Path, required=True, help="folder; facenb/data ships")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     with threadpool_limits(1):
-        for suite, facts in train(options.framing).items():
+        found = train(options.framing, lambda suite: options.out / PROBES[suite].name)
+        for suite, facts in found.items():
             print(PROBES[suite].name)
             for key, value in facts.items():
                 print(f"  {key}: {value}")

@@ -284,7 +284,7 @@ def test_storages_larger_than_the_file_are_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     larger = content.replace(b"M\xe8\x03", b"J\x00\x00\x00\x70")  # 1,000 as 1,879,048,192
     path.write_bytes(larger)
-    with pytest.raises(WeightsError, match="declares 7,516,192,7"):
+    with pytest.raises(WeightsError, match="asks for more memory than a file of its size may"):
         checkpoints.load(path)
 
 
@@ -368,17 +368,26 @@ def test_nvidias_other_networks_are_told_apart(tmp_path: Path) -> None:
     path, state = tmp_path / "a.pkl", foreign.nvidia()
     residual = {**state, "synthesis.b8.skip.weight": torch.zeros(8, 9, 1, 1)}
     said = refused(foreign.save_nvidia(path, residual))
-    assert "synthesis.b8.skip.weight: expected nothing, given (8, 9, 1, 1)" in said
+    assert "architecture is 'resnet', expected 'skip'" in said
+    orig = {key: value for key, value in state.items() if "b32.torgb" in key or "torgb" not in key}
+    assert "architecture is 'orig'" in refused(foreign.save_nvidia(path, orig))
     conditional = {**state, "mapping.embed.weight": torch.zeros(10, 4)}
     assert "class-conditional" in refused(foreign.save_nvidia(path, conditional))
-    stylegan3 = {"synthesis.input.weight": torch.zeros(4, 4)}
-    assert "synthesis.input.weight" in refused(foreign.save_nvidia(path, stylegan3))
+    for kernel, title in ((3, "StyleGAN3-t"), (1, "StyleGAN3-r")):
+        stylegan3 = {
+            "synthesis.input.weight": torch.zeros(4, 4),
+            "synthesis.L0_36_512.weight": torch.zeros(4, 4, kernel, kernel),
+        }
+        assert title in refused(foreign.save_nvidia(path, stylegan3))
+    later = {"mapping.dense0.weight": torch.zeros(4, 4), "synthesis.layer0.weight": torch.zeros(4)}
+    torch.save({"generator_smooth": later}, path)
+    assert "later layout of genforce/genforce" in refused(path)
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"fc.weight": torch.zeros(2, 2)}, "given 1 tensors that begin with fc.weight"),
+        ({"fc.weight": torch.zeros(2, 2)}, "given 1 tensors that begin with ['fc.weight']"),
         ({"epoch": 3}, "a dictionary of 'epoch'"),
         ([1, 2], "given a list"),
     ],
@@ -406,7 +415,7 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
 # --- describe, and the size of the real ones -----------------------------------------------------
 
 
-def test_describe_reads_no_numbers(tmp_path: Path) -> None:
+def test_describe(tmp_path: Path) -> None:
     path = foreign.save_nvidia(tmp_path / "net.pkl", foreign.nvidia(), clamp=256)
     said = checkpoints.describe(path)
     for part in (
@@ -414,14 +423,17 @@ def test_describe_reads_no_numbers(tmp_path: Path) -> None:
         "z 12, w 10, w+ (8, 10)", "±256", "up16", "rgb32", "weight (6, 8, 3, 3)",
     ):  # fmt: skip
         assert part in said, said
+
+
+def test_numbers_that_a_checksum_does_not_fit_are_refused(tmp_path: Path) -> None:
     zipped = foreign.save_rosinality(tmp_path / "net.pt", foreign.rosinality())
     content = bytearray(zipped.read_bytes())
-    with zipfile.ZipFile(zipped) as archive:  # numbers of the first tensor, overwritten with NaN
+    with zipfile.ZipFile(zipped) as archive:
         entry = next(e for e in archive.infolist() if e.filename.endswith("/data/0"))
     start = entry.header_offset + 30 + len(entry.filename)
-    content[start + 64 : start + 128] = b"\xff" * 64
+    content[start + 100] ^= 1  # one bit of one number
     zipped.write_bytes(content)
-    assert "StyleGAN2 of rosinality" in checkpoints.describe(zipped)
+    assert "net/data/0 is damaged: its checksum differs" in refused(zipped)
 
 
 MEASURED = """

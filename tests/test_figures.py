@@ -10,7 +10,14 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from facenb.editors import LinearEditor
-from facenb.figures import FigureFolder, heatmap, heatmaps, image_grid, strip_images
+from facenb.figures import (
+    FigureFolder,
+    heatmap,
+    heatmaps,
+    image_grid,
+    output_folder,
+    strip_images,
+)
 from facenb.generators import load_generator
 
 
@@ -58,7 +65,7 @@ def test_pictures_carry_their_origin_and_numbers_lie_beside_them(folder):
         assert "A caption" in picture.info["Description"]
         assert "profile smoke" in picture.info["Description"]
         assert "seed 3" in picture.info["Description"]
-        assert "commit" in picture.info["Description"]
+        assert "commit" not in picture.info["Description"]
     assert (folder.path / "chart.svg").read_text().startswith("<?xml")
     found = record(folder)
     assert found["figures"] == {"chart": "A caption"}
@@ -74,6 +81,50 @@ def test_the_same_chart_is_the_same_file(folder):
         folder.save(heatmaps(frame), "chart", "A caption", vector=True)
         content.append([(folder.path / f"chart.{kind}").read_bytes() for kind in ("png", "svg")])
     assert content[0] == content[1]
+
+
+def test_a_second_run_leaves_every_file_as_it_was(folder):
+    def run(value):
+        again = FigureFolder("07_test", profile="smoke", seed=3)
+        again.record["commit"] = f"commit {len(seen)}"
+        again.number("accuracy", {1: value})
+        again.table(pd.DataFrame({"x": [value]}), "t", "A table")
+        again.save(heatmaps({"a": pd.DataFrame([[1.0]])}), "chart", "A caption", vector=True)
+        seen.append({p.name: p.read_bytes() for p in sorted(folder.path.iterdir())})
+
+    seen = []
+    run(1.0)
+    run(1.0)
+    assert seen[0] == seen[1] and record(folder)["commit"] == "commit 0"
+    run(2.0)
+    differing = {name for name in seen[2] if seen[2][name] != seen[1][name]}
+    assert differing == {"numbers.json", "t.csv"}  # images do not carry the stamp
+    assert record(folder)["commit"] == "commit 2"
+
+
+@pytest.mark.parametrize("place", ["notebooks", "figures/00_tour", "build/other/00_tour", "."])
+@pytest.mark.parametrize(
+    ("profile", "generator", "expected"),
+    [
+        ("laptop", "own-1", "figures"),
+        ("laptop", "other-2", "build/other-2"),
+        ("smoke", "own-1", "build/smoke"),
+        ("smoke", "other-2", "build/smoke/other-2"),
+        ("paper", "own-1", "build/paper"),
+        ("laptop", "/somewhere/mine.pt", "build/mine"),
+    ],
+)
+def test_figures_are_of_the_notebooks_own_generator_wherever_it_runs(
+    tmp_path, monkeypatch, place, profile, generator, expected
+):
+    monkeypatch.delenv("FACENB_FIGURES", raising=False)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks/00_tour.py").write_text('profile = "laptop"\ngenerator = "own-1"\n')
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path / place)
+    folder = FigureFolder("00_tour", profile=profile, generator=generator)
+    assert folder.path == tmp_path / expected / "00_tour"
+    assert folder.path.relative_to(tmp_path).parent == output_folder(profile, generator, "own-1")
 
 
 def test_a_heat_map_shows_its_numbers_right_way_up():

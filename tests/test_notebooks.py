@@ -9,7 +9,8 @@ import nbformat
 import pytest
 from foreign import rosinality, save_rosinality
 
-from facenb.run import ROOT, find_notebooks, run_notebook, written_for
+from facenb.figures import written_for
+from facenb.run import ROOT, find_notebooks, run_notebook
 
 NOTEBOOKS = find_notebooks(ROOT / "notebooks")
 PARAMETERS = {"profile": "smoke", "seed": 0, "generator": "digiface-dcgan-64", "device": "cpu"}

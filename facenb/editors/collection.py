@@ -19,11 +19,21 @@ from facenb.editors.base import Editor, LinearEditor
 from facenb.editors.derived import condition_on, limit, scale, unscaled
 from facenb.editors.older import OLDER
 from facenb.editors.storage import Context, pack, unpack
-from facenb.errors import FacenbError, SpaceError, check_finite, unknown
+from facenb.errors import (
+    FacenbError,
+    SpaceError,
+    check_finite,
+    floats_of,
+    names_of,
+    printable,
+    unknown,
+)
 from facenb.generators import DEFAULT, Generator, label
+from facenb.latents import SPACES
 from facenb.storage.saved import Saved
 
 _KIND = "editors"
+_NO_SETS = ("heads", "histories", "identity", "probes", "samples")  # beginnings of other files
 
 
 class Editors(Mapping[str, Editor]):
@@ -42,6 +52,7 @@ class Editors(Mapping[str, Editor]):
         self, editors: Mapping[str, Editor], provenance: Mapping[str, object] | None = None
     ) -> None:
         self._editors = dict(editors)
+        names_of(self._editors, "Editors")
         self.provenance = dict(provenance or {})
         spaces = sorted({editor.space for editor in self._editors.values()})
         if len(spaces) != 1:
@@ -69,13 +80,18 @@ class Editors(Mapping[str, Editor]):
         Raises:
             ValueError: other than K different names, NaN, or a vector of zeros.
         """
+        names = names_of(names, "Editors: names")
+        vectors = floats_of(vectors, "Editors: vectors")
+        if space not in SPACES:
+            raise unknown("latent space", space, SPACES)
         if vectors.ndim != 2 or len(vectors) != len(names) or len(set(names)) != len(names):
             raise ValueError(
                 f"Editors: expected K different names and vectors (K, d), given {len(names)} "
                 f"names ({len(set(names))} different) and shape {tuple(vectors.shape)}."
             )
         check_finite(vectors, "directions")
-        intercepts = vectors.new_zeros(len(names)) if intercepts is None else intercepts
+        zeros = vectors.new_zeros(len(names))
+        intercepts = zeros if intercepts is None else floats_of(intercepts, "Editors: intercepts")
         if intercepts.shape != (len(names),):
             raise ValueError(
                 f"Editors: expected intercepts ({len(names)},), given {tuple(intercepts.shape)}."
@@ -142,11 +158,11 @@ class Editors(Mapping[str, Editor]):
             raise ValueError("orthogonalise: expected linearly independent directions.")
         return Editors.from_vectors(self.names, left @ right, self.space, None, self.provenance)
 
-    def select(self, names: Sequence[str]) -> Editors:
-        """The set of these editors, in this order."""
-        return Editors({name: self[name] for name in names}, self.provenance)
+    def select(self, names: str | Sequence[str]) -> Editors:
+        """The set of these editors, one or several, in this order."""
+        return Editors({n: self[n] for n in names_of(names, "select")}, self.provenance)
 
-    def condition(self, names: str | Sequence[str], on: Sequence[str] | Editors) -> Editors:
+    def condition(self, names: str | Sequence[str], on: str | Sequence[str] | Editors) -> Editors:
         """These editors, each conditioned on all of `on` but the one of its own name.
 
         An edit leaves the distances to the boundaries that it is conditioned on where they are
@@ -165,8 +181,10 @@ class Editors(Mapping[str, Editor]):
                 if len(given) > 1:
                     listed = ", ".join(sorted(map(str, given)))
                     raise ValueError(f"condition: expected editors of one {what}, given {listed}.")
+        if not isinstance(on, Editors):
+            on = names_of(on, "condition: on")
         found = {}
-        for name in [names] if isinstance(names, str) else names:
+        for name in names_of(names, "condition"):
             others = [other for other in on if other != name]
             held = on if isinstance(on, Editors) else self
             vectors = held.select(others).vectors if others else torch.empty(0)
@@ -238,12 +256,21 @@ class Editors(Mapping[str, Editor]):
                 or a generator is needed and was not given.
         """
         found = Saved.read(path, _KIND, *OLDER)
-        if found.kind in OLDER:
-            made = OLDER[found.kind](found)
-        else:
-            context = Context(str(path), generator, scorers)
-            made = unpack(found.tensors, found.structure, context)
-        editors = Editors(made, found.provenance)
+        try:
+            if found.kind in OLDER:
+                made = OLDER[found.kind](found)
+            else:
+                context = Context(str(path), generator, scorers)
+                made = unpack(found.tensors, found.structure or {}, context)
+            editors = Editors(made, found.provenance)
+            if editors.names != found.names or editors.space != found.space:
+                raise ValueError("its names or its space are not those of its editors")
+        except FacenbError:
+            raise
+        except Exception as error:  # of a class that was given what no file of ours holds
+            raise FacenbError(
+                printable(f"{path} is damaged: {type(error).__name__}: {error}", 600)
+            ) from error
         if generator is not None:
             editors.check(generator)
         return editors
@@ -253,9 +280,21 @@ class Editors(Mapping[str, Editor]):
 
 
 def load_editors(method: str, generator: str = DEFAULT) -> Editors:
-    """The editors that ship with the package; UnknownNameError lists the files there are.
+    """The editors that ship with the package; UnknownNameError lists the sets there are.
 
     They are what the method's notebook saved in the laptop profile (`provenance` says when):
     "interfacegan", "sdd", …; "transformers" are those of Yao et al. (2021).
     """
+    if str(method).endswith((".safetensors", ".npy", ".pt", ".pth")) or "/" in str(method):
+        raise ValueError(
+            f"load_editors takes the name of a set that ships, given {str(method)!r}. A file that "
+            "facenb saved is read by Editors.load(path), directions of others (.npy, .pt) by "
+            "facenb.editors.read_directions(path)."
+        )
+    files = sorted(data_path("__init__.py").parent.glob("*_*.safetensors"))
+    pairs = [file.stem.partition("_")[::2] for file in files]
+    sets = [pair for pair in pairs if pair[0] not in _NO_SETS]
+    if (method, generator) not in sets:
+        listed = [f"{name} ({of})" for name, of in sets]
+        raise unknown("set of editors", f"{method} ({generator})", listed)
     return Editors.load(data_path(f"{method}_{generator}.safetensors"))

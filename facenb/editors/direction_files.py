@@ -25,9 +25,9 @@ from torch import Tensor
 from facenb.editors.base import Editor, LinearEditor, Strength, per_code
 from facenb.editors.collection import Editors
 from facenb.editors.storage import savable
-from facenb.editors.vector_files import read_arrays
 from facenb.errors import check_finite, unknown
 from facenb.generators import Generator
+from facenb.generators.pretrained.arrays import read_arrays
 from facenb.latents import SPACES, Latents
 from facenb.storage.files import sha256_file
 

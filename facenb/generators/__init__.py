@@ -11,6 +11,7 @@ import torch
 from facenb.errors import unknown
 from facenb.generators import dcgan, pretrained
 from facenb.generators.base import Generator
+from facenb.generators.latent_files import read_latents
 from facenb.generators.mobilestylegan import generator as mobilestylegan
 from facenb.generators.pretrained import WeightsError
 from facenb.generators.style_based import StyleBased
@@ -18,7 +19,7 @@ from facenb.generators.zoo import ZOO, fetched_file, published_file
 from facenb.storage.files import sha256_file
 
 __all__ = ["DEFAULT", "EMBEDDED", "Generator", "WeightsError", "absolute", "label",
-           "load_generator", "record", "weights_file"]  # fmt: skip
+           "load_generator", "read_latents", "record", "weights_file"]  # fmt: skip
 
 DEFAULT = mobilestylegan.NAME
 EMBEDDED = "digiface-dcgan-64"  # the small one, without a W

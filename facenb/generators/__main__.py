@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from facenb.errors import FacenbError
+from facenb.errors import FacenbError, plain_streams
 from facenb.generators import DEFAULT, EMBEDDED, weights_file
 from facenb.generators.pretrained import describe
 from facenb.generators.zoo import ZOO, folder
@@ -18,6 +18,7 @@ from facenb.generators.zoo import ZOO, folder
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
+    plain_streams()
     parser = argparse.ArgumentParser(
         prog="python -m facenb.generators", description="The generators of facenb."
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from facenb.errors import SpaceError, unknown
 from facenb.latents import Latents
+from facenb.seeds import check_seed
 
 # Rows are drawn in multiples of this, so that the first codes do not depend on how many are asked
 # for: torch fills normals in blocks of 16 numbers and treats the tail of a tensor differently.
@@ -44,8 +45,8 @@ class Generator(nn.Module):
         The same seed gives the same codes on every device, and `sample(10, s)` is the beginning of
         `sample(1000, s)`.
         """
-        if n < 1:
-            raise ValueError(f"sample: expected n ≥ 1, given {n}.")
+        if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
+            raise ValueError(f"sample: expected a whole number n ≥ 1, given {n!r}.")
         rows = -(-n // _ROWS) * _ROWS
         z = _normals(rows, self.latent_dim, seed)[:n]
         return self.map(Latents(z.to(self.device), "z"), space)
@@ -176,9 +177,8 @@ def _normals(rows: int, columns: int, seed: int) -> Tensor:
 
     torch's CPU generator looks at the lowest 32 bits of a seed alone.
     """
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed: expected a whole number from 0 to 2**63 - 1, given {seed!r}.")
+    seed = check_seed(seed)
     if seed < 2**32:
-        return torch.randn(rows, columns, generator=torch.Generator().manual_seed(int(seed)))
-    draws = np.random.default_rng(int(seed)).standard_normal((rows, columns), dtype=np.float32)
+        return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
+    draws = np.random.default_rng(seed).standard_normal((rows, columns), dtype=np.float32)
     return torch.from_numpy(draws)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from facenb.errors import SpaceError
 from facenb.generators.base import Generator
 from facenb.latents import Latents
+from facenb.seeds import seeded
 
 STORED = "stored"
 
@@ -178,7 +179,7 @@ class StyleBased(Generator):
             return [None] * len(stored)
         if isinstance(noise, bool) or not isinstance(noise, int):
             raise ValueError(f"noise: expected 'stored', 'none' or a seed, given {noise!r}.")
-        random = torch.Generator().manual_seed(noise)
+        random = seeded(noise)
         drawn = [torch.randn(n.shape, generator=random).to(n) for n in stored]
         return [d * s for d, s in zip(drawn, self.network.noise_scales(), strict=True)]
 

@@ -13,18 +13,17 @@ import hashlib
 import os
 import re
 import urllib.parse
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock
 
 from facenb.assets import is_intact
 from facenb.assets.pins import Member
 from facenb.assets.sources import download
 from facenb.errors import AssetError
-from facenb.generators.pretrained import WeightsError, look
+from facenb.generators.pretrained.convert import WeightsError, converted
 from facenb.storage.cache import cache_dir
-from facenb.storage.files import atomic_write, sha256_file
+from facenb.storage.files import atomic_write, locked, sha256_file
 
 
 @dataclass(frozen=True)
@@ -105,24 +104,27 @@ def fetched_file(url: str) -> Path:
 
 
 def _kept(url: str, path: Path, title: str, advice: str) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".lock-{path.name}")):
-            if not path.exists():
-                _fetch(url, path, title, advice)
-            _check(path)
-    except PermissionError as error:
-        raise AssetError(
-            f"cannot write to the cache {folder()}: {error}. "
-            "Set FACENB_CACHE to a folder that you may write to."
-        ) from error
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(path.with_name(f".lock-{path.name}")):
+                if not path.exists():
+                    _fetch(url, path, title, advice)
+        except OSError as error:
+            raise AssetError(
+                f"cannot write to the cache {folder()}: {error}. "
+                "Set FACENB_CACHE to a folder that you may write to."
+            ) from error
+    _check(path)
     return path
 
 
 def _fetch(url: str, path: Path, title: str, advice: str) -> None:
     part = download(url, path.with_name(f".{path.name}.part"), title, advice)
     try:
-        look(part)  # a page that asks to sign in is not kept under the name of weights
+        converted(
+            part, "generator"
+        )  # a page that asks to sign in is not kept under the name of weights
     except WeightsError as error:
         found = f"{part.stat().st_size:,} bytes"
         part.unlink()
@@ -135,13 +137,26 @@ def _fetch(url: str, path: Path, title: str, advice: str) -> None:
 def _check(path: Path) -> None:
     """Compare with the hash of the first use, or write it down if this is the first."""
     record = path.with_name(f"{path.name}.sha256")
+    if not path.is_file():
+        raise AssetError(f"{path}: expected a file, given a folder. Remove it.")
     if not record.exists():
-        atomic_write(record, f"{sha256_file(path)}  {path.name}\n")  # as sha256sum --check reads it
+        try:  # as sha256sum --check reads it
+            atomic_write(record, f"{sha256_file(path)}  {path.name}\n")
+        except OSError as error:
+            warnings.warn(f"{record} cannot be written ({error}).", stacklevel=2)
         return
-    expected = record.read_text().split()[0]
-    if not is_intact(path, Member(path.name, expected, path.stat().st_size)):
+    try:
+        noted = record.read_bytes()[:64].decode()
+        if not re.fullmatch("[0-9a-f]{64}", noted):
+            raise ValueError(f"it begins with {noted[:20]!r}")
+    except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise AssetError(
-            f"{path} is not the file of its first use: expected sha256 {expected}, found "
+            f"{record} is damaged, so that {path.name} cannot be checked: expected a sha256, "
+            f"{error}. Delete it if the file is the right one."
+        ) from error
+    if not is_intact(path, Member(path.name, noted, path.stat().st_size)):
+        raise AssetError(
+            f"{path} is not the file of its first use: expected sha256 {noted}, found "
             f"{sha256_file(path)}. Delete it to fetch it again, and {record.name} as well if the "
             "new file is meant."
         )

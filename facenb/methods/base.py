@@ -24,6 +24,7 @@ from typing import Self
 from sklearn.base import BaseEstimator
 
 from facenb.editors import Editor, Editors
+from facenb.errors import SpaceError
 from facenb.generators import Generator
 from facenb.sampling import ScoredSamples
 
@@ -63,11 +64,24 @@ class Method(BaseEstimator, ABC):
 
 
 def require(samples: ScoredSamples | None, method: Method) -> ScoredSamples:
-    """The samples; ValueError where a method that needs labels was given none."""
+    """The samples; an error with the way out where a method was given none, or none of its kind."""
+    name = type(method).__name__
     if samples is None:
         raise ValueError(
-            f"{type(method).__name__}: expected scored samples, given none: fit(generator, samples)"
+            f"{name}: expected scored samples, given none: fit(generator, samples)"
             " with sample_scored(generator, scorers, n)."
+        )
+    if not isinstance(samples, ScoredSamples):
+        raise TypeError(
+            f"{name}: expected fit(generator, samples), given {type(samples).__name__} for the "
+            "samples. Codes and scores of your own: ScoredSamples(Latents(codes, 'w'), scores, "
+            "names), with scores (N, K)."
+        )
+    if samples.latents.space == "w+":
+        raise SpaceError(
+            f"{name}: expected samples of 'z' or 'w', given 'w+' (N, L, d). Learn in 'w', such as "
+            "sample_scored(generator, scorers, n, space='w'), and restrict the editors with "
+            ".in_layers(first, last); or learn from one layer: Latents(codes[:, layer], 'w')."
         )
     return samples
 

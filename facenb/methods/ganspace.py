@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from facenb.editors import Editors, LinearEditor, unit
-from facenb.errors import unknown
+from facenb.errors import SpaceError, unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.methods.base import Method
@@ -86,9 +86,11 @@ class GANSpace(Method):
 
         Raises:
             UnknownNameError: no such layer; the message lists the known ones.
+            SpaceError: a space other than "z" and "w".
             ValueError: too many components for the dimensions, the samples or the rank; NaN; a
                 layer of which not even a batch fits into `principal_components.MAX_BYTES`.
         """
+        self._check_space()
         self.layer_ = self._layer_of(generator)
         latents = self._sampled(generator)
         rows = partial(self._rows, generator, latents)
@@ -155,6 +157,13 @@ class GANSpace(Method):
         if self.layer is not None and self.layer not in known:
             raise unknown("layer", self.layer, known)
         return next(iter(known)) if self.layer is None and self.space == "z" else self.layer
+
+    def _check_space(self) -> None:
+        if self.space not in ("z", "w"):
+            raise SpaceError(
+                f"GANSpace: expected the space 'z' or 'w', given {self.space!r}. The paper's edits "
+                "of some layers of 'w+' are components of 'w': .editors().in_layers(first, last)."
+            )
 
     def _sampled(self, generator: Generator) -> Latents:
         """All latents, mapped a batch at a time."""

@@ -12,12 +12,14 @@ from sklearn.svm import SVC
 from torch import Tensor
 
 from facenb.editors import Editors, LinearEditor, load_editors
-from facenb.errors import UnknownNameError, check_finite
+from facenb.errors import UnknownNameError, check_finite, floats_of
 from facenb.generators import Generator
+from facenb.latents import Latents
 from facenb.methods.base import Method, require
 from facenb.samples import load_samples
 from facenb.sampling import ScoredSamples
 from facenb.scorers import ScorerSuite
+from facenb.seeds import seeded
 
 MIN_PER_CLASS = 10  # fewer confident samples than this on a side do not make a boundary
 
@@ -64,13 +66,11 @@ class Boundary(BaseEstimator):
             ValueError: shapes that do not fit, NaN, a share outside its range, or too few
                 confident samples of a class.
         """
-        _check(latents, scores, self.confident, self.train_share)
-        codes = latents.detach().cpu().double()
-        scores = scores.detach().cpu().double()
+        codes, scores = _checked(latents, scores, self.confident, self.train_share)
         negative, positive = _confident(scores, self.confident)
         self.support_ = (positive, negative)
 
-        random = torch.Generator().manual_seed(self.seed)
+        random = seeded(self.seed)
         n_train = round(len(positive) * self.train_share)
         sides = [side[torch.randperm(len(side), generator=random)] for side in self.support_]
         train = torch.cat([side[:n_train] for side in sides])
@@ -173,7 +173,18 @@ def load_boundaries(
         return InterFaceGAN(confident, seed=seed).fit(generator, samples).editors()
 
 
-def _check(latents: Tensor, scores: Tensor, confident: float, train_share: float) -> None:
+def _checked(
+    latents: Tensor, scores: Tensor, confident: float, train_share: float
+) -> tuple[Tensor, Tensor]:
+    """Both on the CPU in float64, where they fit."""
+    if isinstance(latents, Latents):
+        latents = latents.values
+    latents, scores = floats_of(latents, "Boundary: latents"), floats_of(scores, "Boundary: scores")
+    if latents.ndim == 3:
+        raise ValueError(
+            f"Boundary: expected latents (N, d) of 'z' or 'w', given {tuple(latents.shape)}, which "
+            "are of 'w+'. Take one layer, codes[:, layer], or samples of 'w'."
+        )
     if latents.ndim != 2 or scores.shape != latents.shape[:1]:
         raise ValueError(
             f"Boundary: expected latents (N, d) and scores (N,), "
@@ -185,6 +196,7 @@ def _check(latents: Tensor, scores: Tensor, confident: float, train_share: float
         raise ValueError(f"Boundary: expected 0 < train_share < 1, given {train_share}.")
     check_finite(latents, "latents")
     check_finite(scores, "scores")
+    return latents.detach().cpu().double(), scores.detach().cpu().double()
 
 
 def _confident(scores: Tensor, share: float) -> tuple[Tensor, Tensor]:

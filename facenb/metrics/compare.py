@@ -41,6 +41,7 @@ from facenb.metrics.compare_table import Comparison
 from facenb.metrics.faces import Faces
 from facenb.metrics.trials import Trials
 from facenb.scorers import IdentityScorer, ScorerSuite
+from facenb.seeds import seeded
 
 CHANGES = ("deviation", "label")
 
@@ -107,7 +108,7 @@ def compare(
     tried = {m: _strengths(m, strengths) for m in methods}
     spaces = [e[target].space for e in methods.values() for target in targets if target in e]
     faces = Faces.of(generator, scorers, latents, spaces, thresholds, deviations, identity)
-    order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(faces), generator=seeded(seed))
     halves = (half.sort().values for half in order.tensor_split([len(faces) // 2]))
     trials = Trials(faces, methods, targets, tuple(counted), change == "label", *halves)
     return Comparison(trials, trials.sweep(tried), resamples, seed)

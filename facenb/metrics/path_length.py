@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from facenb.generators import Generator
 from facenb.latents import Latents
+from facenb.seeds import seeded
 
 _BATCH = 16
 
@@ -53,7 +54,7 @@ def perceptual_path_lengths(
             f"given {n} and {space!r}."
         )
     codes = generator.sample(2 * n, seed, space).values.unflatten(0, (n, 2))
-    random = torch.Generator().manual_seed(seed)
+    random = seeded(seed)
     t = torch.zeros(n) if ends else torch.rand(n, generator=random)
     path = slerp if space == "z" else torch.lerp
     found = []
@@ -65,7 +66,7 @@ def perceptual_path_lengths(
             latents = Latents(path(*pair.unbind(1), moving[:, None]), space)
             images = generator.synthesize(latents, size)
             speed = forward_ad.unpack_dual(features(images)).tangent
-            found.append(speed.double().square().sum(dim=1).cpu())
+            found.append(speed.cpu().to(torch.float64).square().sum(dim=1))
     return torch.cat(found)
 
 

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from facenb.errors import check_finite
+from facenb.seeds import seeded
 
 
 def pearson(scores: Tensor, other: Tensor | None = None) -> Tensor:
@@ -48,7 +49,7 @@ def resample(n: int, draws: int = 1000, seed: int = 0) -> Tensor:
     The same seed draws the same rows. Two methods on the same samples are so compared in pairs:
     what makes a sample hard for both cancels in their difference.
     """
-    return torch.randint(n, (draws, n), generator=torch.Generator().manual_seed(seed))
+    return torch.randint(n, (draws, n), generator=seeded(seed))
 
 
 def resample_counts(n: int, draws: int = 1000, seed: int = 0) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from facenb.errors import check_finite
+from facenb.seeds import seeded
 
 Outputs = Tensor | Sequence[Tensor]
 
@@ -64,7 +65,7 @@ def evaluate(
 def rademacher(k: int, x: Tensor, seed: int | torch.Generator | None = None) -> Tensor:
     """k directions for each row of x, (k, *x.shape), entries ±1; the same on every device."""
     if isinstance(seed, int):
-        seed = torch.Generator().manual_seed(seed)
+        seed = seeded(seed)
     elif seed is not None and not isinstance(seed, torch.Generator):
         raise TypeError(
             f"seed: expected an int, a torch.Generator or None, given {type(seed).__name__}."

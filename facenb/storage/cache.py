@@ -11,22 +11,29 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from facenb.storage.files import atomic_write
+from facenb.storage.files import atomic_write, sha256_tensors
 
 
 def cache_dir() -> Path:
-    """The folder for all that facenb keeps between runs: $FACENB_CACHE, or the user's cache."""
+    """The folder for all that facenb keeps between runs: $FACENB_CACHE, or the user's cache.
+
+    A user without a folder of their own gets one among the temporary files.
+    """
     if given := os.environ.get("FACENB_CACHE"):
         return Path(given).expanduser().absolute()
+    try:
+        Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / "facenb"
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -59,16 +66,20 @@ def stored(
 ) -> dict[str, Tensor]:
     """The tensors in `path`, or else those of `compute`, written there whole, if that can be.
 
+    An entry carries the name that it was written under: one that was copied over another is not
+    taken for it.
+
     `notes` go into the file's metadata, for whoever wants to know where it came from.
     """
     if path.exists():
         try:
             return _read(path)
-        except (SafetensorError, ValueError, OSError) as error:
+        except (SafetensorError, ValueError, OSError, RuntimeError, KeyError) as error:
             warnings.warn(f"{path} is damaged ({error}); computing it again.", stacklevel=2)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
     try:
-        atomic_write(path, save(tensors, {**(notes or {}), "sha256": _digest(tensors)}))
+        metadata = {**(notes or {}), "entry": _entry(path), "sha256": sha256_tensors(tensors)}
+        atomic_write(path, save(tensors, metadata))
     except OSError as error:
         warnings.warn(
             f"{path} cannot be written ({error}), so that this will be computed again next time. "
@@ -81,17 +92,13 @@ def stored(
 def _read(path: Path) -> dict[str, Tensor]:
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-        expected = (file.metadata() or {}).get("sha256")
-    found = _digest(tensors)
-    if found != expected:
-        raise ValueError(f"expected sha256 {expected}, found {found}")
+        metadata = file.metadata() or {}
+    found = {"sha256": sha256_tensors(tensors), "entry": _entry(path)}
+    for what, value in found.items():  # entries had no name of their own at first
+        if metadata.get(what, value if what == "entry" else None) != value:
+            raise ValueError(f"expected {what} {metadata.get(what)}, found {value}")
     return tensors
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+def _entry(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"

@@ -29,11 +29,22 @@ class CheckpointError(FacenbError, ValueError):
 def save_checkpoint(
     path: str | os.PathLike[str], identity: Mapping[str, object], state: Mapping[str, object]
 ) -> None:
-    """Write `state` (tensors, numbers, strings, lists and dictionaries of them) in one piece."""
+    """Write `state` (tensors, numbers, strings, lists and dictionaries of them) in one piece.
+
+    Where that cannot be, a warning: the training goes on, and cannot be resumed.
+    """
     stream = io.BytesIO()
     torch.save({"identity": dict(identity), "state": dict(state)}, stream)
     content = stream.getvalue()
-    atomic_write(path, _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    whole = _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+    try:
+        atomic_write(path, whole)
+    except OSError as error:
+        warnings.warn(
+            f"{path} cannot be written ({error}), so that this training cannot be resumed. Set "
+            "FACENB_CACHE to a folder that can be written to.",
+            stacklevel=2,
+        )
 
 
 def load_checkpoint(
@@ -51,6 +62,8 @@ def load_checkpoint(
     path = Path(path)
     if not path.exists():
         return None
+    if not path.is_file():
+        raise CheckpointError(f"{path}: expected a training checkpoint, given a folder.")
     raw = path.read_bytes()
     if not _MAGIC.startswith(raw[: len(_MAGIC)]):
         raise CheckpointError(
@@ -60,11 +73,12 @@ def load_checkpoint(
     digest, _, content = raw[len(_MAGIC) :].partition(b"\n")
     if digest != hashlib.sha256(content).hexdigest().encode():
         aside = path.with_name(f"{path.name}.damaged")
-        os.replace(path, aside)
-        warnings.warn(
-            f"{path} is damaged and was put aside as {aside.name}; training begins again.",
-            stacklevel=2,
-        )
+        try:
+            os.replace(path, aside)
+            done = f"was put aside as {aside.name}"
+        except OSError as error:
+            done = f"cannot be put aside ({error})"
+        warnings.warn(f"{path} is damaged and {done}; training begins again.", stacklevel=2)
         return None
     found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     _compare(path, found["identity"], identity)

@@ -29,6 +29,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from facenb.errors import FacenbError, check_images
+from facenb.seeds import seeded
 from facenb.storage.files import atomic_write
 from facenb.widgets.explorer import pictures
 from facenb.widgets.live import classed, page, show
@@ -73,7 +74,7 @@ class PreferenceStudy:
         _check(originals, edits, goals)
         self._originals, self._edits, self._goals = originals, dict(edits), list(goals)
         self.path, self._size = Path(path), size
-        random = torch.Generator().manual_seed(seed)
+        random = seeded(seed)
         self.order = torch.randperm(len(goals), generator=random).tolist()
         turned = (torch.randperm(len(goals), generator=random) % 2).tolist()
         first, second = edits

@@ -13,8 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facenb.generators.pggan import PGGAN, doubling_kernel
-from facenb.generators.pretrained.layouts import Kind, Row, State, bounded, count, size
-from facenb.generators.pretrained.unpickle import Record
+from facenb.generators.pretrained.convert import Facts
+from facenb.generators.pretrained.layouts import (
+    Kind,
+    Row,
+    State,
+    bounded,
+    check_images,
+    count,
+    size,
+)
 from facenb.generators.stylegan import StyleGAN, StyleGANNetwork
 from facenb.generators.stylegan2_network import Layout
 
@@ -33,15 +41,18 @@ def _first(state: State) -> int:
     return 0 if "layer0.wscale.bias" in state else 1
 
 
-def _pggan_layout(state: State, _: Record | None) -> Layout:
+def _pggan_layout(state: State, _: Facts) -> Layout:
     first = _first(state)
     n = count(state, "layer{}.wscale.bias", first) // 2
     channels = [size(state, f"layer{2 * r + first}.wscale.bias", 0) for r in range(n)]
     z_dim = size(state, f"layer{first}.conv.weight", 1)
-    return Layout(bounded(channels), z_dim=z_dim, mapping_layers=0)
+    head = "output0.conv.weight" if first == 0 else f"output_{2 << n}x{2 << n}.conv.weight"
+    side = (size(state, f"layer{first}.conv.weight", axis) for axis in (2, 3))
+    check_images(size(state, head, 0), tuple(side))
+    return bounded(Layout(tuple(channels), z_dim=z_dim, mapping_layers=0))
 
 
-def _pggan_rows(layout: Layout, state: State, _: Record | None) -> list[Row]:
+def _pggan_rows(layout: Layout, state: State, _: Facts) -> list[Row]:
     first, widths = _first(state), layout.channels
     # 0 once it has grown to its full resolution; unfinished networks show a smaller head
     rows = [Row("lod", (), equals=torch.tensor(0.0))] if first == 0 else []
@@ -95,19 +106,23 @@ def _named_pggan(network: nn.Module, name: str, fingerprint: str) -> PGGAN:
 # --- StyleGAN ------------------------------------------------------------------------------------
 
 
-def _stylegan_layout(state: State, _: Record | None) -> Layout:
+def _stylegan_layout(state: State, _: Facts) -> Layout:
     n = count(state, "synthesis.output{}.bias")
     channels = [size(state, f"synthesis.layer{2 * r}.epilogue.bias", 0) for r in range(n)]
     last = count(state, "mapping.dense{}.linear.weight")
-    return Layout(
-        bounded(channels),
-        z_dim=size(state, "mapping.dense0.linear.weight", 1),
-        w_dim=size(state, "mapping.dense0.linear.weight", 0),
-        mapping_layers=last,
+    side = (size(state, "synthesis.layer0.first_layer", axis) for axis in (2, 3))
+    check_images(size(state, "synthesis.output0.conv.weight", 0), tuple(side))
+    return bounded(
+        Layout(
+            tuple(channels),
+            z_dim=size(state, "mapping.dense0.linear.weight", 1),
+            w_dim=size(state, "mapping.dense0.linear.weight", 0),
+            mapping_layers=last,
+        )
     )
 
 
-def _stylegan_rows(layout: Layout, state: State, _: Record | None) -> list[Row]:
+def _stylegan_rows(layout: Layout, state: State, _: Facts) -> list[Row]:
     w, widths, rows = layout.w_dim, layout.channels, []
     for i in range(layout.mapping_layers):
         theirs, ours, n_in = f"mapping.dense{i}", f"mapping.{i}", w if i else layout.z_dim

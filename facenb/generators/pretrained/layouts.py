@@ -6,6 +6,7 @@ which of our weights that becomes. The first row that a file does not keep is wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from facenb.generators.base import Generator
-from facenb.generators.pretrained.containers import Contents
-from facenb.generators.pretrained.states import Found, read
-from facenb.generators.pretrained.unpickle import Record, WeightsError
+from facenb.generators.pretrained.convert import Facts, WeightsError
 from facenb.generators.stylegan2_network import Layout
 
-State = Mapping[str, Found]
-LARGEST = 12  # resolutions: 4 to 8192 pixels
+State = Mapping[str, Tensor]
+LARGEST = 10  # resolutions: 4 to 2048 pixels
+_WIDEST = 8192  # of z, w and feature maps; 512 in the published networks
+_DEEPEST = 64  # layers of a mapping network
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Kind:
     Attributes:
         title: whose it is.
         matches: whether a state has this layout, as far as a few keys tell.
-        layout: the network's shape, from the state and, where there is one, the module's record.
+        layout: the network's shape, from the state and what the file says beside it.
         rows: what the file must hold.
         build: the module that `ours` of the rows refers to, without its weights.
         wrap: (that module, name, fingerprint) → the generator.
@@ -57,8 +58,8 @@ class Kind:
 
     title: str
     matches: Callable[[State], bool]
-    layout: Callable[[State, Record | None], Layout]
-    rows: Callable[[Layout, State, Record | None], list[Row]]
+    layout: Callable[[State, Facts], Layout]
+    rows: Callable[[Layout, State, Facts], list[Row]]
     build: Callable[[Layout], nn.Module]
     wrap: Callable[[nn.Module, str, str], Generator]
 
@@ -70,25 +71,26 @@ def compare(rows: Sequence[Row], state: State) -> Iterator[Row]:
         found = state.get(row.theirs)
         if found is None and not row.optional:
             raise WeightsError(_difference(row.theirs, row.shape, "nothing"))
-        if found is not None and found.stored.shape != row.shape:
-            raise WeightsError(_difference(row.theirs, row.shape, found.stored.shape))
+        if found is not None and tuple(found.shape) != row.shape:
+            raise WeightsError(_difference(row.theirs, row.shape, tuple(found.shape)))
+        if found is not None and not found.is_floating_point():
+            raise WeightsError(f"its {row.theirs} holds {found.dtype}, expected floating numbers")
     for key, found in state.items():
         if key not in known:
-            raise WeightsError(_difference(key, "nothing", found.stored.shape))
+            raise WeightsError(_difference(key, "nothing", tuple(found.shape)))
     return (row for row in rows if row.theirs in state)
 
 
-def take(contents: Contents, state: State, rows: Sequence[Row], network: nn.Module) -> set[str]:
+def take(state: State, rows: Sequence[Row], network: nn.Module) -> set[str]:
     """Fill the network's weights from the file; the keys of ours that were filled.
 
     Raises WeightsError for a constant with another value, and for NaN or infinity.
     """
     needed = [row for row in rows if row.ours or row.equals is not None]
-    tensors = read(contents, {row.theirs: state[row.theirs] for row in needed})
     ours = dict(network.state_dict())
     with torch.no_grad():
         for row in needed:
-            values = tensors.pop(row.theirs).float()  # popped, so that one is held at a time
+            values = state[row.theirs].float()
             if not torch.isfinite(values).all():
                 raise WeightsError(f"its {row.theirs} holds NaN or infinity")
             if row.equals is not None and not torch.allclose(values, row.equals, atol=1e-5):
@@ -102,15 +104,22 @@ def take(contents: Contents, state: State, rows: Sequence[Row], network: nn.Modu
     return {row.ours for row in needed if row.ours}
 
 
+def attribute(facts: Facts, path: str, name: str, default: float) -> float:
+    """A number among the attributes of a module; the default where there is none."""
+    value = facts.attributes.get(path, {}).get(name, default)
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise WeightsError(f"its {path}.{name} is {value!r}, expected a number")
+    return float(value)
+
+
 def size(state: State, key: str, axis: int) -> int:
     """One dimension of a tensor that a layout is read from."""
     found = state.get(key)
     if found is None:
         raise WeightsError(_difference(key, "a tensor", "nothing"))
-    shape = found.stored.shape
-    if axis >= len(shape):
-        raise WeightsError(_difference(key, f"at least {axis + 1} dimensions", shape))
-    return shape[axis]
+    if axis >= found.ndim:
+        raise WeightsError(_difference(key, f"at least {axis + 1} dimensions", tuple(found.shape)))
+    return found.shape[axis]
 
 
 def count(state: State, pattern: str, start: int = 0) -> int:
@@ -121,11 +130,28 @@ def count(state: State, pattern: str, start: int = 0) -> int:
     return n
 
 
-def bounded(channels: Sequence[int]) -> tuple[int, ...]:
-    """The widths by resolution, when there are 1 to `LARGEST` of them."""
-    if not 1 <= len(channels) <= LARGEST:
-        raise WeightsError(f"it has {len(channels)} resolutions, expected 1 to {LARGEST}")
-    return tuple(channels)
+def bounded(layout: Layout) -> Layout:
+    """The layout, when a network of it can be made: no size of 0, none beyond all that exist."""
+    if not 1 <= len(layout.channels) <= LARGEST:
+        raise WeightsError(f"it has {len(layout.channels)} resolutions, expected 1 to {LARGEST}")
+    sizes = {"z": layout.z_dim, "w": layout.w_dim}
+    sizes |= {f"{4 << r} × {4 << r} pixels": n for r, n in enumerate(layout.channels)}
+    for what, n in sizes.items():
+        if not 1 <= n <= _WIDEST:
+            raise WeightsError(f"its width at {what} is {n:,}, expected 1 to {_WIDEST:,}")
+    if layout.mapping_layers > _DEEPEST:
+        raise WeightsError(f"it has {layout.mapping_layers} mapping layers: {_DEEPEST} at most")
+    return layout
+
+
+def check_images(channels: int, side: tuple[int, ...]) -> None:
+    """Raise unless the network's images have three channels and its first map is 4 × 4."""
+    if channels != 3:
+        kind = {1: " (grey)", 4: " (RGBA)"}.get(channels, "")
+        raise WeightsError(f"its images have {channels} channel(s){kind}, expected 3 (RGB)")
+    if tuple(side) != (4, 4):
+        shape = " × ".join(map(str, side))
+        raise WeightsError(f"it begins at {shape} pixels, expected 4 × 4: square images")
 
 
 def _difference(key: str, expected: object, given: object) -> str:

@@ -20,7 +20,7 @@ from facenb.errors import check_finite
 from facenb.metrics.statistics import area_under_curve
 from facenb.parallel import one_thread
 from facenb.scorers.attributes import Attribute
-from facenb.seeds import random_for
+from facenb.seeds import random_for, seeded
 
 MEASURES = ("precision", "recall", "F1", "AUC")
 
@@ -173,7 +173,7 @@ class LatentClassifier(BaseEstimator):
 
     def _network(self, width: int, attributes: int) -> nn.Sequential:
         with torch.random.fork_rng(devices=[]):  # torch's own random state is left alone
-            torch.manual_seed(self.seed)
+            torch.manual_seed(seeded(self.seed).initial_seed())
             if self.hidden is None:
                 return nn.Sequential(nn.Linear(width, attributes))
             return nn.Sequential(

@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facenb.seeds import seeded
+
 MODULATIONS = ("feature", "scalar")
 _SLOPE = 0.2
 _EPSILON = 1e-5
@@ -52,7 +54,9 @@ class SpectralStack(nn.Module):
     def forward(self) -> Tensor:
         """The normalised weights (L, outputs, inputs)."""
         if not self.training:
-            exact = torch.linalg.matrix_norm(self.weight.double(), 2).to(self.weight)
+            # on the CPU: Apple's GPUs have no float64
+            exact = torch.linalg.matrix_norm(self.weight.cpu().to(torch.float64), 2)
+            exact = exact.to(self.weight)
             return self.weight * (self.coefficient / exact)[:, None, None]
         with torch.no_grad():
             right = F.normalize(self.weight.mT @ self.left, dim=1)
@@ -97,7 +101,7 @@ class AuxiliaryMapping(nn.Module):
             )
         if not coefficient > 0:
             raise ValueError(f"AuxiliaryMapping: expected coefficient > 0, given {coefficient}.")
-        random = torch.Generator().manual_seed(seed)
+        random = seeded(seed)
         self.dimension, self.conditions, self.layers = dimension, conditions, layers
         self.linear = SpectralStack(layers, dimension, dimension, random, coefficient)
         if modulation == "scalar":  # c → d → 2: scale and shift of the block
@@ -107,6 +111,16 @@ class AuxiliaryMapping(nn.Module):
             self.reader = None
             self.affine = SpectralStack(layers, 2 * dimension, conditions, random)
         self._settled: tuple[Tensor, ...] | None = None
+
+    def _apply(self, *args: object, **options: object) -> AuxiliaryMapping:
+        """`to`, `double`, …: what evaluation mode has frozen follows."""
+        return super()._apply(*args, **options).train(self.training)
+
+    def load_state_dict(self, *args: object, **options: object) -> object:
+        """As of every module; what evaluation mode has frozen follows."""
+        found = super().load_state_dict(*args, **options)
+        self.train(self.training)
+        return found
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """F(z, c), (N, d)."""

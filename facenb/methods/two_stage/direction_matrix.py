@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from facenb.editors import unit
 from facenb.errors import check_finite, unknown
+from facenb.seeds import seeded
 
 KINDS = ("gram-schmidt", "expm", "free")
 _ORTHOGONAL = 1e-4  # how far from the identity AᵀA of a given orthonormal A may be, by rounding
@@ -61,7 +62,7 @@ class DirectionMatrix(nn.Module):
         self.kind, self.count = kind, count
         columns = None if start is None else _checked(start, latent_dim, count, kind).T
         shape = (latent_dim, latent_dim if kind == "expm" else count)
-        weight = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        weight = torch.randn(shape, generator=seeded(seed))
         if kind == "expm":
             base = torch.eye(latent_dim) if columns is None else _complete(columns)
             self.register_buffer("base", base)

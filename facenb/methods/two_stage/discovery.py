@@ -168,5 +168,5 @@ def held_out(
             found.append(torch.stack([answers.accuracy(), answers.regression()]))
     finally:
         reconstructor.train(training)
-    accuracy, error = torch.stack(found).double().mean(dim=0).tolist()
+    accuracy, error = torch.stack(found).cpu().to(torch.float64).mean(dim=0).tolist()
     return HeldOut(accuracy, error, batches * batch, 1 / task.count)

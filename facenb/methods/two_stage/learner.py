@@ -159,4 +159,4 @@ def held_out_penalty(
         random = random_for(config.seed, "held-out penalty", i)
         pairs = task.draw(generator, config.batch, random)
         found.append(penalty_of(config, generator, matrix, pairs, random, not i))
-    return torch.stack(found).double().cpu()
+    return torch.stack(found).cpu().to(torch.float64)

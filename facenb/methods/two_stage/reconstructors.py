@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facenb.errors import unknown
+from facenb.seeds import seeded
 
 _LENET_WIDTH = 2  # the published code's multiple of LeNet's own channels
 
@@ -111,7 +112,7 @@ def make_reconstructor(
         network = RECONSTRUCTORS[name](count, width)
     network.normalise = normalise
     network.to_empty(device="cpu")
-    random = torch.Generator().manual_seed(seed)
+    random = seeded(seed)
     for module in network.modules():
         _initialise(module, random)
     return network.to(memory_format=torch.channels_last)

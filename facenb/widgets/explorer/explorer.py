@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from facenb.editors import Editor
-from facenb.errors import FacenbError, unknown
+from facenb.errors import FacenbError, names_of, unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.scorers import ScorerSuite
@@ -143,9 +143,10 @@ class Explorer(EditFiles):
         """`set` for one of many positions of a slider on its way: undo takes them all back."""
         self._change(self._moved({name: strength}), group=name)
 
-    def condition_on(self, *names: str) -> None:
+    def condition_on(self, *names: str | Iterable[str]) -> None:
         """Hold exactly these attributes fixed while others are edited; no name lets all go."""
-        self._change(replace(self.state, held=frozenset(names)))
+        held = names_of(names[0] if len(names) == 1 else names, "condition_on")
+        self._change(replace(self.state, held=frozenset(held)))
 
     def go_to(self, seed: int | None = None, index: int = 0) -> None:
         """Another face, with the same edit: of a seed, or another of one's own codes."""

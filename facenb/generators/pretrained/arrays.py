@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import torch
 from torch import Tensor
 
 from facenb.errors import FacenbError
-from facenb.generators.pretrained import WeightsError, look
+from facenb.generators.pretrained.convert import WeightsError, converted
 
 LARGEST_FILE = 64 << 20  # bytes; 512 directions with a row for each of 18 layers have 19 MB
 _LONGEST_NAME = 80
@@ -41,7 +39,7 @@ def read_arrays(path: str | PathLike[str]) -> Tensor | dict[str, Tensor]:
     if start[:6] == b"\x93NUMPY":
         return _read_numpy(path, size)
     if start[:2] == b"PK" or start[:1] == b"\x80":
-        return _read_torch(path, size)
+        return _read_torch(path)
     raise FacenbError(
         f"{path}: expected a .npy file or a .pt file of torch, given one that begins with "
         f"{start!r}. A set that facenb saved is read by Editors.load(path)."
@@ -65,32 +63,16 @@ def _read_numpy(path: Path, size: int) -> Tensor:
         raise FacenbError(f"{path}: expected a .npy file of numbers: {error}.") from error
 
 
-def _read_torch(path: Path, size: int) -> Tensor | dict[str, Tensor]:
-    """What torch reads with `weights_only=True`, of a file that `look` has found to be harmless."""
+def _read_torch(path: Path) -> Tensor | dict[str, Tensor]:
     try:
-        if look(path).container not in ("zip", "legacy"):
-            raise WeightsError(f"{path} is refused: expected a .pt file of torch, given a pickle.")
-        root = torch.load(path, map_location="cpu", weights_only=True)
+        tensors, _ = converted(path, "arrays")
     except WeightsError as error:
         raise FacenbError(str(error)) from error
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise FacenbError(f"{path}: expected a .pt file of torch: {error}.") from error
-    except pickle.UnpicklingError as error:
-        raise FacenbError(f"{path}: expected tensors alone in a .pt file: {error}.") from error
-    entries = root if isinstance(root, Mapping) else {"": root}
-    for name, value in entries.items():
-        if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
+    for name in tensors:
+        if not name.isprintable() or len(name) > _LONGEST_NAME:
             raise FacenbError(
                 f"{path}: expected names of up to {_LONGEST_NAME} letters, given {name!r:.100}."
             )
-        if type(value) not in (Tensor, torch.nn.Parameter) or value.layout != torch.strided:
-            raise FacenbError(
-                f"{path}: expected a tensor, or a dictionary of names and tensors, given "
-                f"{type(value).__name__}{f' as {name!r}' if name else ''}."
-            )
-        if value.numel() * value.element_size() > size:  # one number repeated, by its strides
-            raise FacenbError(f"{path}: {name!r} has more numbers than the file.")
-    if not entries:
+    if not tensors:
         raise FacenbError(f"{path}: expected directions, given an empty dictionary.")
-    tensors = {name: value.detach().clone() for name, value in entries.items()}
-    return tensors if isinstance(root, Mapping) else tensors[""]
+    return tensors[""] if list(tensors) == [""] else tensors
