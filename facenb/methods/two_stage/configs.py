@@ -157,6 +157,8 @@ CONFIGS = {
                         reconstructor_width=0.25, held_out_batches=16),
     "gpu": _scaled({"SDD": 20_000, "SHP": 5_000, "HDP": 20_000, "DTJ": 2_000, "DTH": 2_000},
                    count=64),
+    "gpu-w": _scaled({"SDD": 20_000, "SHP": 5_000, "HDP": 20_000, "DTJ": 2_000, "DTH": 2_000},
+                     count=64, space="w", truncation=0.7, size=128, normalise=True),
     "paper": _PAPER,
 }
 _W = CONFIGS["laptop-w"]
@@ -182,8 +184,8 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 
 def profile_for(generator: Generator, profile: str) -> str:
     """The key of `CONFIGS` for that generator: one with W and small images has sizes of its own."""
-    small = profile in ("smoke", "laptop") and 64 in generator.sizes
-    return f"{profile}-w" if small and "w" in generator.spaces else profile
+    own = f"{profile}-w" in CONFIGS and {64, 128} <= {*generator.sizes}
+    return f"{profile}-w" if own and "w" in generator.spaces else profile
 
 
 def load_config(name: str, profile: str = "laptop", **changes: object) -> Config:

@@ -1,9 +1,9 @@
 """The trained directions of Niu et al. (2023): those that ship, those in the cache, or new ones.
 
 SDD, SHP, HDP, DTJ, DTH and the variants that they are compared with, in one profile, in that order.
-`python -m scripts.train_directions` trains them. What is learned on the embedded generator ships
-with the package: `load_editors("dth", …)`, and `load_histories()` for the curves; of other
-generators it stays in the cache, where `learned` finds it. Killed work goes on.
+`python -m scripts.train_directions` trains them. What is learned on the default generator and on
+the DCGAN ships with the package: `load_editors("dth", …)`, and `load_histories(…)` for the curves;
+of other generators it stays in the cache, where `learned` finds it. Killed work goes on.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _checkpoint(generator: Generator, method: str, profile: str, seed: int) -> P
     return cache_dir() / "training" / f"{method.lower()}_{which}_{profile}_{seed}.safetensors"
 
 
-def load_histories(generator: str = EMBEDDED) -> dict[str, dict[str, Tensor]]:
+def load_histories(generator: str) -> dict[str, dict[str, Tensor]]:
     """Training curves of the shipped directions: method → name → (steps,)."""
     curves: dict[str, dict[str, Tensor]] = {}
     for key, values in load_file(data_path(f"histories_{generator}.safetensors")).items():
