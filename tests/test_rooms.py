@@ -15,7 +15,7 @@ ROOMS = (
     ("assets", "latents"),
     ("generators", "penalties"),
     ("editors", "scorers"),
-    ("sampling",),
+    ("sampling", "photos"),
     ("samples",),
     ("metrics",),
     ("methods",),

@@ -43,7 +43,8 @@ class StyleBased(Generator):
     ) -> None:
         super().__init__()
         layout = network.layout
-        self.name, self.fingerprint, self._weights = name, fingerprint, fingerprint
+        self.name, self.fingerprint = name, fingerprint
+        self._weights = self._space = fingerprint  # of images; of latents
         self.network = network
         self.resolution, self.latent_dim = layout.resolution, layout.z_dim
         self.w_layers, self.w_names = layout.w_layers, tuple(w_names)
@@ -86,7 +87,7 @@ class StyleBased(Generator):
     @property
     def space_fingerprint(self) -> str:
         """Of the weights, the same for every `variant`."""
-        return self._weights
+        return self._space
 
     def truncate(
         self, latents: Latents, psi: float, layers: tuple[int, int] | None = None

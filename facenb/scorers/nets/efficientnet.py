@@ -41,12 +41,17 @@ class EfficientNetLite0(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.maps(images)[-1]).mean((2, 3))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The outputs of the 16 blocks, from (N, 16, 112, 112) to (N, 320, 7, 7)."""
         check_images(images)
         check_square(images)
         pixels = resize((images.float() + 1) * 127.5, self.native)
         x = self.stem((pixels - 127) / 128)
+        maps = []
         for block in self.blocks:
             y = block(x)
-            # the last layer is linear and nothing else has seen y: in place
-            x = y.add_(x) if y.shape == x.shape else y
-        return self.head(x).mean((2, 3))
+            x = y + x if y.shape == x.shape else y
+            maps.append(x)
+        return maps

@@ -1,0 +1,18 @@
+"""Photographs: a face found and aligned, its code in w+, edits, and back into the photograph.
+
+`reading` opens files, `align` finds and cuts out the face, `encoder` and `invert` give its code,
+`tune` bends the generator around it, `paste` puts an edited face back; `Photograph` does all of it.
+"""
+
+from facenb.photos.align import Aligned, Aligner, Face, Square
+from facenb.photos.encoder import Encoder, load_encoder
+from facenb.photos.invert import Inversion
+from facenb.photos.losses import PLAIN, ImageLoss, Weights
+from facenb.photos.paste import Paster
+from facenb.photos.photograph import Photograph, save_image
+from facenb.photos.reading import PhotoError, read_photo, to_image
+from facenb.photos.tune import tune
+
+__all__ = ["PLAIN", "Aligned", "Aligner", "Encoder", "Face", "ImageLoss", "Inversion", "Paster",
+           "PhotoError", "Photograph", "Square", "Weights", "load_encoder", "read_photo",
+           "save_image", "to_image", "tune"]  # fmt: skip

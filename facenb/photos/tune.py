@@ -1,0 +1,120 @@
+"""Pivotal tuning: the generator bent a little, so that one code gives one photograph.
+
+Roich et al., Pivotal Tuning for Latent-based Editing of Real Images (2021): the code that inversion
+found stays, and a few steps of Adam change the weights of the synthesis network around it. What
+the code could not show (an ear-ring, a logo) is learned by the weights; the styles, through which
+edits work, are left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import threading
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from facenb.errors import check_images
+from facenb.generators.mobilestylegan import MobileStyleGAN
+from facenb.latents import Latents
+from facenb.photos.losses import ImageLoss, Weights
+
+SIZE, RATE = 512, 1e-3
+_WEIGHTS = Weights(pixels=1.0, vgg=0.4, identity=0.0, landmarks=0.0)
+_LEARNED = ("convs", "rgb")
+_LEFT = ("style", "noise")
+
+
+def tune(
+    generator: MobileStyleGAN,
+    image: Tensor,
+    codes: Latents,
+    seconds: float | None = None,
+    steps: int | None = None,
+    rate: float = RATE,
+    stop: threading.Event | None = None,
+    quiet: bool = False,
+) -> MobileStyleGAN:
+    """A generator whose image of `codes` is nearer to `image`; the one given stays as it is.
+
+    Z and W are the same, so that editors of the one work on the other.
+
+    Args:
+        image: (1, 3, S, S) in [−1, 1], S a multiple of 512.
+        codes: one code, of w or w+: the pivot.
+        seconds, steps: one of them, the budget.
+        rate: of Adam.
+        stop: ends it early when set, as Ctrl-C does; what was learned so far is kept.
+
+    Raises:
+        ValueError: several images or codes, or another size.
+    """
+    check_images(image)
+    if len(image) != 1 or len(codes) != 1 or image.shape[-1] % SIZE:
+        raise ValueError(
+            f"tune: expected one image of a multiple of {SIZE} pixels a side and one code, given "
+            f"images {tuple(image.shape)} and {len(codes)} codes."
+        )
+    if (seconds is None) == (steps is None):
+        raise ValueError("tune: expected either seconds or steps.")
+    target = F.avg_pool2d(image.float(), image.shape[-1] // SIZE)
+    loss = ImageLoss(target, _WEIGHTS, vgg_size=SIZE // 2)
+    values = generator.map(codes, "w+").values.detach()
+    network = _learning(generator)
+    learned = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(learned, rate, betas=(0.9, 0.99))
+    best, lowest, spent, step = None, math.inf, 0.0, 0
+    total = seconds if steps is None else steps
+    bar = tqdm(total=round(total), desc="tuning", leave=False, disable=quiet)
+    try:
+        while (done := (spent if steps is None else step) / total) < 1:
+            begun = time.monotonic()
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1.0, 10 * done + 0.1) * (1 - 0.9 * done)
+            error = loss(network.synthesize(values, size=SIZE))[0].sum()
+            if float(error) < lowest:
+                lowest = float(error)
+                best = {k: p.detach().clone() for k, p in network.named_parameters()
+                        if p.requires_grad}  # fmt: skip
+            optimizer.zero_grad()
+            error.backward()
+            optimizer.step()
+            spent, step = spent + time.monotonic() - begun, step + 1
+            bar.n = min(round(spent) if steps is None else step, bar.total)
+            bar.set_postfix(loss=f"{float(error):.3f}")
+            if stop and stop.is_set():
+                break
+    except KeyboardInterrupt:
+        pass
+    finally:
+        bar.close()
+    network.load_state_dict(best or {}, strict=False)
+    return _with_network(generator, network, best or {})
+
+
+def _learning(generator: MobileStyleGAN) -> torch.nn.Module:
+    """A copy of the network whose convolutions learn; its maps in bfloat16, weights in float32."""
+    network = copy.deepcopy(generator.network).float()
+    network.blocks, network.precision = None, torch.bfloat16
+    for name, parameter in network.named_parameters():
+        inside = name.startswith(_LEARNED) and not any(part in name for part in _LEFT)
+        parameter.requires_grad_(inside)
+    return network
+
+
+def _with_network(
+    generator: MobileStyleGAN, network: torch.nn.Module, changed: dict[str, Tensor]
+) -> MobileStyleGAN:
+    digest = hashlib.sha256()
+    for name in sorted(changed):
+        digest.update(changed[name].cpu().numpy().tobytes())
+    other = copy.copy(generator)
+    other._modules = dict(generator._modules)
+    other.network = network.freeze(generator.network.precision)
+    other._weights = f"{generator._weights}-tuned-{digest.hexdigest()[:16]}"
+    return other.variant()
