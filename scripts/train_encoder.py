@@ -1,6 +1,6 @@
 """Learn the encoder of photographs from the generator's own images, whose codes are known.
 
-    python -m scripts.train_encoder      # one core: four minutes, after scripts.train_heads
+    python -m scripts.train_encoder [--faces 1800]    # one core: minutes, after scripts.train_heads
 
 The faces are those that the heads were trained on (scripts/train_heads.py draws and keeps them;
 where they are not in the cache they are drawn first). They are changed in light, sharpness and
@@ -32,7 +32,7 @@ from facenb.storage.files import atomic_write
 from scripts.train_heads import HELD_OUT, PSI, Pool
 
 OUT = Path(__file__).resolve().parent.parent / "facenb" / "data" / f"encoder_{NAME}.safetensors"
-FACES, PART, SEED = 1800, 128, 15
+POOLED, PART, SEED = 1800, 128, 15
 RANK = 320
 WEIGHTS = (1.0, 1.5, 1.0, 1.0, 1.0)  # of the kinds of features, in `SIZES`' order
 RIDGES = (0.1, 0.2, 0.4, 0.8, 1.6)  # times the mean of the kernel's diagonal
@@ -41,20 +41,22 @@ RIDGES = (0.1, 0.2, 0.4, 0.8, 1.6)  # times the mean of the kernel's diagonal
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--faces", type=int, default=POOLED)
     args = parser.parse_args()
     generator = load_generator(NAME).variant(precision=torch.bfloat16)
-    pool = Pool(generator.network, FACES)
+    pool = Pool(generator.network, POOLED, ("64", "256"))
     pool.fill()
     read = Features()
-    parts = range(0, pool.count, PART)
+    count = min(HELD_OUT + args.faces, pool.count)
+    parts = range(0, count, PART)
     features = torch.cat([
         part_of_features(pool, read, start) for start in tqdm(parts, "features", mininterval=30)
-    ])  # fmt: skip
-    tensors, curve = learn(generator.network.w_avg, features.float(), pool.codes)
+    ])[:count]  # fmt: skip
+    tensors, curve = learn(generator.network.w_avg, features.float(), pool.codes[:count])
     provenance = {
-        "command": "python -m scripts.train_encoder",
+        "command": f"python -m scripts.train_encoder --faces {args.faces}",
         "generator": generator.space_fingerprint,
-        "faces": FACES,
+        "faces": count - HELD_OUT,
         "held out": {"faces": HELD_OUT, "psi": PSI},
         "curve: faces, ridge, unexplained variance of w+ on held-out faces": curve,
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
@@ -71,7 +73,7 @@ def part_of_features(pool: Pool, read: Features, start: int) -> Tensor:
         return load_file(path)["features"]
     random, features = random_for(SEED, "changes", start), []
     for first in range(start, min(start + PART, pool.count), 8):
-        pixels = torch.from_numpy(pool.images[256][first : first + 8])
+        pixels = torch.from_numpy(pool.images["256"][first : first + 8])
         images = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
         features.append(read(images if first < HELD_OUT else changed(images, random)))
     part = torch.cat(features).half()
