@@ -7,20 +7,21 @@ import math
 import struct
 import threading
 import zlib
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 from tiny import StyledGenerator
+from torch import Tensor
 
 from facenb.assets import asset_path
+from facenb.errors import FacenbError
 from facenb.latents import Latents
 from facenb.photos import PLAIN, Aligner, Inversion, PhotoError, Square, read_photo, to_image
 from facenb.photos.align import ffhq_square
 from facenb.photos.paste import matched, pasted
 from facenb.photos.photograph import save_image
-from facenb.errors import FacenbError
 from facenb.storage.checkpoints import CheckpointError
 
 
@@ -114,7 +115,7 @@ def test_a_path_is_read_and_a_missing_one_named(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(encoded(ramp("RGB")))
     assert read_photo(path).shape == (1, 3, 70, 80)
-    with pytest.raises(FileNotFoundError, match="b.png"):
+    with pytest.raises(FileNotFoundError, match=r"b\.png"):
         read_photo(tmp_path / "b.png")
 
 
@@ -122,7 +123,7 @@ def test_an_image_survives_writing_and_reading(tmp_path):
     photo = read_photo(encoded(ramp("RGB")))
     save_image(tmp_path / "x.png", photo)
     assert torch.equal(read_photo(tmp_path / "x.png"), photo)
-    with pytest.raises(FacenbError, match="ends in .jpg"):
+    with pytest.raises(FacenbError, match=r"ends in \.jpg"):
         save_image(tmp_path / "x.exe", photo)
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
 

@@ -26,7 +26,9 @@ MOUTH = (61, 291)
 _DETECTED = 1.5  # side of the mesh's crop by that of the detector's box
 _SURE = 0.0  # logit of there being a face, from the mesh
 _CUT = 0.04  # of the face's side: how far beyond the photograph's edge its points may lie
-_LEAST_FACE = 32  # pixels between the eyes and the mouth's corners: below, nothing is left to invert
+_LEAST = 128  # pixels to a side of the square: below, there is too little to invert
+    32  # pixels between the eyes and the mouth's corners: below, nothing is left to invert
+)
 
 
 @dataclass(frozen=True)
@@ -160,10 +162,10 @@ class Aligner(nn.Module):
                 "Take one with the whole face in it" + (", or another face." if len(faces) > 1
                 else ".")
             )  # fmt: skip
-        if chosen.square.side < 4 * _LEAST_FACE:
+        if chosen.square.side < _LEAST:
             raise PhotoError(
                 f"the face is too small: its square of the photograph has {chosen.square.side:.0f} "
-                f"pixels a side, expected {4 * _LEAST_FACE} and more."
+                f"pixels a side, expected {_LEAST} and more."
             )
         return Aligned(photo, chosen, chosen.square.cut(photo, size).clamp(-1, 1), len(faces))
 
@@ -178,7 +180,7 @@ class Aligner(nn.Module):
         found: list[Face] = []
         for parts in (1, 2, 4, 8):
             side = max(photo.shape[2:]) // parts
-            if parts > 1 and side < self.detector.native or parts > 2 and found:
+            if (parts > 1 and side < self.detector.native) or (parts > 2 and found):
                 break
             for box, points, score in self._detected(photo, side):
                 face = self._measured(photo, box, points, score)

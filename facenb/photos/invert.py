@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from facenb.errors import check_images
 from facenb.generators.style_based import StyleBased
 from facenb.latents import Latents
-from facenb.photos.losses import ImageLoss, Weights
+from facenb.photos.losses import DEFAULT, ImageLoss, Weights
 from facenb.storage.checkpoints import load_checkpoint, save_checkpoint
 from facenb.storage.files import sha256_tensor
 
@@ -66,7 +66,7 @@ class Inversion:
         images: Tensor,
         space: str = "w+",
         start: Latents | None = None,
-        weights: Weights = Weights(),
+        weights: Weights = DEFAULT,
         size: int = SIZE,
         rate: float | None = None,
     ) -> None:
@@ -194,8 +194,8 @@ class Inversion:
             self._best[better] = self._values[better]
         self._optimizer.step()
         self.step += 1
-        means = {name: float(part.mean()) for name, part in parts.items()}
-        self.history.append({"loss": float(loss.detach().mean()), "pull": float(pull.detach().mean())} | means)
+        parts = {"loss": loss.detach(), "pull": pull.detach()} | parts
+        self.history.append({name: float(part.mean()) for name, part in parts.items()})
 
     def _pull(self) -> Tensor:
         """(N,): how unusual a code is. In z it is the deviation of its length from √512."""

@@ -30,13 +30,14 @@ class Weights:
     """
 
     pixels: float = 1.0
-    vgg: float = 0.4
-    identity: float = 0.6
+    vgg: float = 0.6
+    identity: float = 0.5
     landmarks: float = 20.0
     mean: float = 0.02
     layers: float = 0.04
 
 
+DEFAULT = Weights()
 PLAIN = Weights(vgg=0, identity=0, landmarks=0)
 
 

@@ -30,7 +30,7 @@ class Reconstruction:
 
     @torch.no_grad()
     def __call__(self, generator: Generator, codes: Latents) -> dict[str, Tensor]:
-        """(N,) each: "VGG distance (HED)", "SFace cosine", "landmarks" (in % of the side), "PSNR"."""
+        """(N,) of VGG distance (HED), SFace cosine, landmarks (in % of the side), PSNR, by name."""
         size = generator.exact_size
         drawn = torch.cat([generator.synthesize(code, size=size) for code in codes])
         drawn = F.avg_pool2d(drawn, size // SIZE)

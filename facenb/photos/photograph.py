@@ -1,9 +1,9 @@
 """A photograph from file to file: aligned, inverted, edited, and the face back in its place.
 
-    photograph = Photograph(load_generator(), "me.jpg")
-    photograph.invert(seconds=60)                       # again with more seconds: goes on
-    face = photograph.edited({"age": 3.0}, hold=["glasses"])
-    photograph.save("older.jpg", face)
+photograph = Photograph(load_generator(), "me.jpg")
+photograph.invert(seconds=60)                       # again with more seconds: goes on
+face = photograph.edited({"age": 3.0}, hold=["glasses"])
+photograph.save("older.jpg", face)
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def tune(
             begun = time.monotonic()
             for group in optimizer.param_groups:
                 group["lr"] = rate * min(1.0, 10 * done + 0.1) * (1 - 0.9 * done)
-            error = loss(network.synthesize(values, size=SIZE))[0].sum()
+            error = loss(network.synthesize(values, size=SIZE).clamp(-1, 1))[0].sum()
             if float(error) < lowest:
                 lowest = float(error)
                 best = {k: p.detach().clone() for k, p in network.named_parameters()
