@@ -27,8 +27,6 @@ _DETECTED = 1.5  # side of the mesh's crop by that of the detector's box
 _SURE = 0.0  # logit of there being a face, from the mesh
 _CUT = 0.04  # of the face's side: how far beyond the photograph's edge its points may lie
 _LEAST = 128  # pixels to a side of the square: below, there is too little to invert
-    32  # pixels between the eyes and the mouth's corners: below, nothing is left to invert
-)
 
 
 @dataclass(frozen=True)
