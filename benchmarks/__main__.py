@@ -22,6 +22,7 @@ from benchmarks import peak_mebibytes, plain_dcgan, seconds
 from benchmarks.discovery import bench_discovery
 from benchmarks.mobilestylegan import bench_mobilestylegan
 from benchmarks.penalties import bench_hessian_penalty
+from benchmarks.photos import bench_photos
 from benchmarks.sgf import bench_sgf
 from benchmarks.stylegan2 import bench_stylegan2
 from benchmarks.transformer import bench_latent_transformer
@@ -165,6 +166,7 @@ BENCHES = (
     bench_sgf,
     bench_stylegan2,
     bench_mobilestylegan,
+    bench_photos,
     bench_sampling,
 )
 

@@ -77,8 +77,9 @@ def tune(
             for group in optimizer.param_groups:
                 group["lr"] = rate * min(1.0, 10 * done + 0.1) * (1 - 0.9 * done)
             error = loss(network.synthesize(values, size=SIZE).clamp(-1, 1))[0].sum()
-            if float(error) < lowest:
-                lowest = float(error)
+            value = float(error.detach())
+            if value < lowest:
+                lowest = value
                 best = {k: p.detach().clone() for k, p in network.named_parameters()
                         if p.requires_grad}  # fmt: skip
             optimizer.zero_grad()
@@ -86,7 +87,7 @@ def tune(
             optimizer.step()
             spent, step = spent + time.monotonic() - begun, step + 1
             bar.n = min(round(spent) if steps is None else step, bar.total)
-            bar.set_postfix(loss=f"{float(error):.3f}")
+            bar.set_postfix(loss=f"{value:.3f}")
             if stop and stop.is_set():
                 break
     except KeyboardInterrupt:
