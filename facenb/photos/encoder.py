@@ -4,7 +4,7 @@ It reads what two nets know that were trained for something else (EfficientNet-L
 three sizes, faceres' embedding) and the image itself at 16 pixels: 14,360 numbers. What is learned
 is a linear map of low rank from these to the codes of all layers, by ridge regression on the
 generator's own images, whose codes are known (scripts/train_encoder.py). It has a closed form, and
-the optimisation that follows (`invert`) does the rest. docs/model_cards.md has its errors.
+the optimisation that follows (`invert`) does the rest. `encoder_provenance` has its errors.
 """
 
 from __future__ import annotations
