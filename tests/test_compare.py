@@ -186,6 +186,28 @@ def test_a_strength_is_found_on_other_faces_than_those_it_is_judged_on():
     assert other.calibration.tolist() != rows.calibration.tolist()
 
 
+def test_strengths_tried_on_the_calibration_faces_alone():
+    settings = {"calibration": 0.25, "identity": IDENTITY}
+    generator, methods = Painter(), {"pure": PURE, "entangled": ENTANGLED}
+    few = run(methods, generator=generator, curves=False, **settings)
+    assert generator.drawn == N + 2 * len(STRENGTHS) * (N // 4)
+    everywhere = run(methods, **settings)
+    assert few.trials.calibration.tolist() == everywhere.trials.calibration.tolist()
+    assert len(few.trials.calibration) == N // 4 and len(few.trials.judged) == N - N // 4
+    columns = ["strength", "reached", "success", "identity", "attributes", "side effects"]
+    for rate in (0.3, 1.0):
+        measured = (c.at_success(rate)[columns].astype(float) for c in (few, everywhere))
+        np.testing.assert_array_equal(*measured)
+    counted = len(few.trials.swept) * few.curve("pure", "smile")["success"]
+    assert (counted == counted.round()).all() and few.sweeps["pure", "smile"].scores.shape[0] == 2
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 1.0])
+def test_calibration_leaves_faces_on_both_sides(fraction):
+    with pytest.raises(ValueError, match="leaves faces on both sides, given"):
+        run({"pure": PURE}, calibration=fraction)
+
+
 def test_the_strength_for_a_rate_is_linear_between_those_tried():
     strengths = torch.tensor([1.0, 2.0, 4.0])
     success = torch.tensor([0.2, 0.6, 0.4])

@@ -28,6 +28,7 @@ from facenb.sampling import ScoredSamples, score
 from facenb.scorers import ATTRIBUTES
 from facenb.widgets.explorer.engine import Engine
 from facenb.widgets.explorer.state import EditState
+from scripts.train_transformers import TARGETS, halved
 
 NAMES = ("first", "second", "third")
 
@@ -69,12 +70,14 @@ def test_the_edit_is_equation_1_by_hand():
     torch.testing.assert_close(moved, torch.cat([z.values, z.values + 2 * h]))
 
 
+@pytest.mark.parametrize("features", ["logit", "probability"])
 @pytest.mark.parametrize("reconstruction", ["norm", "squared"])
-def test_the_losses_are_equations_2_to_5_by_hand(reconstruction):
+def test_the_losses_are_equations_2_to_5_by_hand(reconstruction, features):
     z, classifier, _ = world(n=5)
     gamma = torch.tensor([[1.0, -0.25, 0.5], [-0.25, 1.0, 0.0], [0.5, 0.0, 1.0]])
     model = LatentTransformer(
         reconstruction=reconstruction,
+        features=features,
         reconstruction_weight=7.0,
         epochs=1,
         batch=5,
@@ -87,8 +90,11 @@ def test_the_losses_are_equations_2_to_5_by_hand(reconstruction):
         moved = model.editors()[name].edit(Latents(z, "z"), alpha).values
         after = classifier.logits(moved)
         verdict = F.binary_cross_entropy_with_logits(after[:, j], (alpha > 0).double())
+        shown, unedited = after, before
+        if features == "probability":
+            shown, unedited = after.sigmoid(), before.sigmoid()
         others = sum(
-            (1 - abs(float(gamma[j, i]))) * (after[:, i] - before[:, i]).abs().mean()
+            (1 - abs(float(gamma[j, i]))) * (shown[:, i] - unedited[:, i]).abs().mean()
             for i in range(3)
             if i != j
         )
@@ -103,12 +109,13 @@ def test_the_losses_are_equations_2_to_5_by_hand(reconstruction):
 
 def test_trained_together_is_trained_alone():
     z, classifier, gamma = world()
-    model = LatentTransformer(epochs=4, batch=8, learning_rate=1e-2)
-    together = model.fit_networks(z, classifier, gamma, ["first", "third"]).editors()
+    settings = {"epochs": 4, "batch": 8, "learning_rate": 1e-2}
+    model = LatentTransformer(**settings, targets=["first", "third"])
+    together = model.fit_networks(z, classifier, gamma).editors()
     history = model.history_
     start = model._start(z, torch.tensor([0, 2]))
     for i, name in enumerate(("first", "third")):
-        alone = clone(model).fit_networks(z, classifier, gamma, [name])
+        alone = clone(model).set_params(targets=[name]).fit_networks(z, classifier, gamma)
         for key, weight in alone.weights_.items():
             joint = together[name].weights[key]
             assert (joint - start[key][i]).abs().max() > 1e-2  # it did train
@@ -139,9 +146,8 @@ def test_a_correlated_attribute_is_allowed_to_follow():
     for value in (0.0, 1.0):
         gamma = torch.eye(3)
         gamma[0, 1] = gamma[1, 0] = value
-        model = LatentTransformer(epochs=10, batch=32, learning_rate=1e-2).fit_networks(
-            z, classifier, gamma, ["first"]
-        )
+        model = LatentTransformer(epochs=10, batch=32, learning_rate=1e-2, targets=["first"])
+        model.fit_networks(z, classifier, gamma)
         h = model.editors()["first"].displacement(z)
         follows[value] = float((h @ weight[1]).mean() / (h @ weight[0]).mean())
     assert abs(follows[0.0]) < 0.1
@@ -192,11 +198,13 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
 def test_bad_input_names_expected_and_given():
     z, classifier, gamma = world()
     with pytest.raises(UnknownNameError, match=r"unknown target 'forth'.*Known: first"):
-        LatentTransformer().fit_networks(z, classifier, gamma, ["forth"])
+        LatentTransformer(targets=["forth"]).fit_networks(z, classifier, gamma)
     with pytest.raises(ValueError, match=r"gamma \(3, 3\), given \(64, 6\) and \(2, 2\)"):
         LatentTransformer().fit_networks(z, classifier, torch.eye(2))
     with pytest.raises(ValueError, match=r"gamma.*NaN"):
         LatentTransformer().fit_networks(z, classifier, gamma * torch.nan)
+    with pytest.raises(UnknownNameError, match="unknown features 'image'"):
+        LatentTransformer(features="image").fit_networks(z, classifier, gamma)
     with pytest.raises(UnknownNameError, match="unknown reconstruction 'cubed'"):
         LatentTransformer(reconstruction="cubed").fit_networks(z, classifier, gamma)
     with pytest.raises(ValueError, match="epochs ≥ 1 and batch ≥ 1, given 10 and 0"):
@@ -204,7 +212,8 @@ def test_bad_input_names_expected_and_given():
     with pytest.raises(ValueError, match=r"losses of epoch 1 \(lower the learning rate\)"):
         LatentTransformer(learning_rate=1e300, epochs=1).fit_networks(z, classifier, gamma)
     with pytest.warns(UserWarning, match="says yes to 'first' on all 64 codes"):
-        LatentTransformer(epochs=1).fit_networks(z.abs(), classifier, gamma, ["first"])
+        model = LatentTransformer(epochs=1, targets=["first"])
+        model.fit_networks(z.abs(), classifier, gamma)
     editor = LatentTransformer(epochs=1).fit_networks(z, classifier, gamma).editors()["first"]
     with pytest.raises(ValueError, match=r"first: expected codes \(N, 6\), given shape \(2, 5\)"):
         editor.edit(Latents(torch.zeros(2, 5), "z"), 1.0)
@@ -304,6 +313,32 @@ def test_the_shipped_transformers_turn_glasses_on():
     )
     assert (after > before).float().mean() > 0.9
     assert (after > 0).float().mean() > (before > 0).float().mean() + 0.4
+
+
+def test_the_shipped_transformers_of_the_ffhq_generator_put_glasses_on():
+    transformers = load_editors("transformers")
+    assert transformers.space == "w" and transformers.names == TARGETS
+    assert transformers.provenance["features"] == "probability"
+    generator = facenb.load_generator()
+    transformers.check(generator)
+    scorers = facenb.load_scorers(["glasses"], generator.framing)
+    fresh = generator.sample(8, seed=11, space="w")
+    before, after = (
+        score(generator, scorers, codes)
+        for codes in (fresh, transformers["glasses"].edit(fresh, 1.5))
+    )
+    assert (after > before).float().mean() > 0.8
+    assert (after > 0).float().mean() > (before > 0).float().mean() + 0.4
+
+
+def test_halved_they_compute_in_the_precision_of_the_latents():
+    z, classifier, gamma = world(n=64)
+    model = LatentTransformer(epochs=1).fit_networks(z, classifier, gamma)
+    whole, half = model.editors()["first"], halved(model.editors())["first"]
+    assert half.weights["weight_in"].dtype == torch.float16
+    moved = half.edit(Latents(z, "z"), 1.0).values
+    assert moved.dtype == z.dtype
+    torch.testing.assert_close(moved, whole.edit(Latents(z, "z"), 1.0).values, atol=1e-3, rtol=0)
 
 
 def test_attributes_that_all_samples_have_are_left_out(tmp_path, monkeypatch):

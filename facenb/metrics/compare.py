@@ -22,8 +22,8 @@ The measures, each with a 95 % bootstrap interval over faces, the same resamples
                    standard deviation of the target's score
 
 Strengths of two methods mean different things. The last four are therefore measured at each
-method's own strength for a given success rate. That strength is found on one half of the faces, the
-calibration faces, and judged on the other half.
+method's own strength for a given success rate. That strength is found on some of the faces, the
+calibration faces, and judged on the others.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def compare(
     identity: IdentityScorer | None = None,
     counted: Sequence[str] | None = None,
     change: str = "deviation",
+    calibration: float = 0.5,
+    curves: bool = True,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Comparison:
@@ -79,13 +81,17 @@ def compare(
         counted: scores that count as other attributes; by default all but those of kind "quality".
         change: another attribute has changed when its score moved by more than a standard
             deviation ("deviation"), or when its label turned over ("label": Yao et al. 2021).
-        seed: of the resamples, and of which half of the faces are calibration faces.
+        calibration: the fraction of the faces that strengths are found on.
+        curves: try the strengths on all faces. Otherwise they are tried on the calibration faces
+            alone, which saves most of the time where no curve is asked for; `curve` and the
+            measure "mds" are then of those few.
+        seed: of the resamples, and of which faces are calibration faces.
 
     Raises:
         UnknownNameError: a target or a counted name that is not among the scores.
         TypeError: editors that are not a mapping by name.
-        ValueError: strengths that are not increasing numbers above 0, NaN anywhere, and what
-            `Faces.of` refuses.
+        ValueError: strengths that are not increasing numbers above 0, a calibration fraction that
+            leaves no face on one side, NaN anywhere, and what `Faces.of` refuses.
         SpaceError: an editor of a space that the generator cannot map the latents to.
     """
     targets = (targets,) if isinstance(targets, str) else tuple(dict.fromkeys(targets))
@@ -109,8 +115,14 @@ def compare(
     spaces = [e[target].space for e in methods.values() for target in targets if target in e]
     faces = Faces.of(generator, scorers, latents, spaces, thresholds, deviations, identity)
     order = torch.randperm(len(faces), generator=seeded(seed))
-    halves = (half.sort().values for half in order.tensor_split([len(faces) // 2]))
-    trials = Trials(faces, methods, targets, tuple(counted), change == "label", *halves)
+    parts = [part.sort().values for part in order.tensor_split([int(len(faces) * calibration)])]
+    if not all(map(len, parts)):
+        raise ValueError(
+            f"calibration: expected a fraction that leaves faces on both sides, given "
+            f"{calibration} of {len(faces)} faces."
+        )
+    swept = torch.arange(len(faces)) if curves else parts[0]
+    trials = Trials(faces, methods, targets, tuple(counted), change == "label", swept, *parts)
     return Comparison(trials, trials.sweep(tried), resamples, seed)
 
 

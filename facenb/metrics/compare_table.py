@@ -36,7 +36,7 @@ class Comparison:
     _rates: dict[float, dict[tuple[str, str], AtSuccess]] = field(default_factory=dict, repr=False)
 
     def curve(self, method: str, target: str) -> pd.DataFrame:
-        """The manipulation disentanglement curve on all faces, one row for each strength.
+        """The manipulation disentanglement curve on the swept faces, one row for each strength.
 
         Columns: success, disentanglement, their harmonic mean (which peaks at the strength to show
         images of), the mean change of the target's score towards the other side and the mean
@@ -46,8 +46,7 @@ class Comparison:
         """
         if (method, target) not in self.sweeps:
             raise unknown("edit", f"{method}: {target}", [f"{m}: {t}" for m, t in self.sweeps])
-        sweep = self.sweeps[method, target]
-        rows = torch.arange(len(sweep.scores))
+        sweep, rows = self.sweeps[method, target], self.trials.swept
         success, kept = curve(self.trials.outcomes(target, sweep.scores, rows))
         own, others = self.trials.moves(target, sweep.scores, rows)
         columns = {
@@ -188,7 +187,7 @@ class Comparison:
             return torch.full((1 + self.resamples,), torch.nan, dtype=torch.float64)
         if measure == "mds":
             scores = self.sweeps[method, target].scores
-            found = self.trials.outcomes(target, scores, torch.arange(len(scores)))
+            found = self.trials.outcomes(target, scores, self.trials.swept)
             curves = zip(curve(found), resampled(found, self.resamples, self.seed), strict=True)
             return running_trapezoid(*(torch.cat([c[None], r]) for c, r in curves)).amax(-1)
         sums = self._at_success(rate)[method, target].sums[measure]

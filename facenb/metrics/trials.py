@@ -17,7 +17,8 @@ from facenb.metrics.mds import crossed, moved, outcomes
 
 @dataclass(frozen=True)
 class Sweep:
-    """One method's edits of one target: strengths (S,), scores (N, S, A), seconds per edit (S,)."""
+    """One method's edits of one target on the N swept faces: strengths (S,), scores (N, S, A),
+    seconds per edit (S,)."""
 
     strengths: Tensor
     scores: Tensor
@@ -51,6 +52,7 @@ class Trials:
         counted: names of the scores that count as other attributes.
         labels: an attribute has changed when its label turned over (Yao et al. 2021 §4.3), not when
             its score moved by more than a standard deviation.
+        swept: rows of the faces that all strengths are tried on, the calibration faces among them.
         calibration, judged: rows of the faces: strengths are found on the former, and judged on the
             latter.
     """
@@ -60,6 +62,7 @@ class Trials:
     targets: tuple[str, ...]
     counted: tuple[str, ...]
     labels: bool
+    swept: Tensor
     calibration: Tensor
     judged: Tensor
 
@@ -69,14 +72,14 @@ class Trials:
         return [(m, t) for m, editors in self.methods.items() for t in self.targets if t in editors]
 
     def sweep(self, strengths: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Sweep]:
-        """All faces at every strength of each method, one strength after the other."""
-        everyone, found = torch.arange(len(self.faces)), {}
+        """The swept faces at every strength of each method, one strength after the other."""
+        found = {}
         count = sum(len(strengths[method]) for method, _ in self.cells)
         with tqdm(total=count, desc="comparing", unit="strength", leave=False) as bar:
             for method, target in self.cells:
                 editor, scores, seconds = self.methods[method][target], [], []
                 for strength in strengths[method]:
-                    edited, spent = self.faces.edit(editor, target, strength, everyone)
+                    edited, spent = self.faces.edit(editor, target, strength, self.swept)
                     scores.append(self.faces.scores(edited))
                     seconds.append(spent)
                     bar.update()
@@ -121,7 +124,8 @@ class Trials:
         return own, others
 
     def _judge(self, method: str, target: str, sweep: Sweep, rate: float) -> AtSuccess:
-        turned = self.outcomes(target, sweep.scores[self.calibration], self.calibration)[..., 0]
+        known = sweep.scores[torch.isin(self.swept, self.calibration)]
+        turned = self.outcomes(target, known, self.calibration)[..., 0]
         strength, reached = strength_for(rate, sweep.strengths, turned.mean(0))
         editor = self.methods[method][target]
         edited, seconds = self.faces.edit(editor, target, strength, self.judged)

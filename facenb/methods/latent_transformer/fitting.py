@@ -14,13 +14,13 @@ from facenb.methods.latent_transformer.transformer import (
 from facenb.parallel import side_by_side
 from facenb.storage.cache import folder
 
-_DATA = ("values", "gamma", "classifier", "targets")
+_DATA = ("values", "gamma", "classifier")
 
 
 def fit_side_by_side(
     values: Tensor, gamma: Tensor, settings: Mapping[str, Mapping[str, object]]
 ) -> dict[str, LatentTransformer]:
-    """`fit_transformers` of several settings by name, `classifier` and `targets` among them.
+    """`fit_transformers` of several settings by name, `classifier` among them.
 
     Those that are not on disk are trained in several processes.
     """
@@ -28,8 +28,7 @@ def fit_side_by_side(
     new, steps = [], 0
     for call in calls.values():
         model = LatentTransformer(**{k: v for k, v in call.items() if k not in _DATA})
-        targets = list(call.get("targets", call["classifier"].names_))
-        inputs = cache_inputs(model, values, call["classifier"], gamma, targets)
+        inputs = cache_inputs(model, values, call["classifier"], gamma)
         if not folder("latent-transformers", inputs).with_suffix(".safetensors").exists():
             new.append(call)
             steps += model.epochs * -(-len(values) // model.batch)

@@ -20,18 +20,25 @@ class Task:
     classifier: LatentClassifier
     columns: Tensor  # (K,) the targets among the A attributes
     before: Tensor  # (N, A) log-odds of z
+    features: str  # what Eq. 3 compares: "logit" or "probability"
     alpha: Tensor  # (K, N)
     keep: Tensor  # (K, A) 1 − |γ|, and 0 for the target itself
 
     @staticmethod
     @torch.no_grad()
-    def of(values: Tensor, classifier: LatentClassifier, gamma: Tensor, columns: Tensor) -> Task:
+    def of(
+        values: Tensor,
+        classifier: LatentClassifier,
+        gamma: Tensor,
+        columns: Tensor,
+        features: str = "logit",
+    ) -> Task:
         """For codes (N, d), the correlations γ (A, A) and the targets' columns (K,)."""
         before = classifier.logits(values)
         keep = (1 - gamma.to(values).abs())[columns].clone()
         keep[torch.arange(len(columns)), columns] = 0
         alpha = scaling_factors(before[:, columns]).T.contiguous()
-        return Task(values, classifier, columns, before, alpha, keep)
+        return Task(values, classifier, columns, before, features, alpha, keep)
 
 
 def scaling_factors(logits: Tensor) -> Tensor:
@@ -52,7 +59,10 @@ def loss_terms(weights: dict[str, Tensor], task: Task, rows: Tensor, reconstruct
     wanted = (alpha > 0).to(values)
     verdict = F.binary_cross_entropy_with_logits(target, wanted, reduction="none").mean(1)
     # each attribute's feature is one number, whose Euclidean length is its absolute value
-    others = ((after - task.before[rows]).abs().mean(dim=1) * task.keep).sum(dim=1)
+    before = task.before[rows]
+    if task.features == "probability":
+        before, after = before.sigmoid(), after.sigmoid()
+    others = ((after - before).abs().mean(dim=1) * task.keep).sum(dim=1)
     if reconstruction == "norm":
         length = move.norm(dim=2).mean(dim=1)
     else:

@@ -39,6 +39,7 @@ from facenb.storage.cache import cached
 
 TERMS = ("class", "attr", "recon")
 RECONSTRUCTIONS = ("squared", "norm")
+FEATURES = ("logit", "probability")
 
 
 class LatentTransformer(Method):
@@ -53,10 +54,15 @@ class LatentTransformer(Method):
         reconstruction: "norm" is Eq. 4 to the letter, the length of the move, whose every unit
             costs λ_recon: more than the classifier ever gives, so that nothing moves at all.
             "squared" is its mean square over the dimensions, as in the authors' later code.
+        features: what the attribute loss compares (Eq. 3). "probability" reads the text literally:
+            the C of Eq. 3 is that of Eq. 2, whose cross-entropy takes probabilities. "logit" is the
+            authors' later code; its penalty knows no bound, so that attributes with many
+            correlated ones hardly change (notebook 06).
         epochs: passes over the codes (10 in the paper, with 10,000 codes).
         batch: codes a step (16).
         learning_rate: of Adam with β = (0.9, 0.999) (1e-4).
         seed: of the first weights and of the order of the codes.
+        targets: names of the attributes to train for; all of the classifier's by default.
 
     Attributes:
         weights_: of the K networks, as `editors.displacements` takes them.
@@ -70,25 +76,29 @@ class LatentTransformer(Method):
         attribute_weight: float = 1.0,
         reconstruction_weight: float = 1.0,
         reconstruction: str = "squared",
+        features: str = "logit",
         epochs: int = 10,
         batch: int = 16,
         learning_rate: float = 1e-4,
         seed: int = 0,
+        targets: Sequence[str] | None = None,
     ) -> None:
         self.hidden = hidden
         self.attribute_weight = attribute_weight
         self.reconstruction_weight = reconstruction_weight
         self.reconstruction = reconstruction
+        self.features = features
         self.epochs = epochs
         self.batch = batch
         self.learning_rate = learning_rate
         self.seed = seed
+        self.targets = targets
 
     def fit(self, generator: Generator, samples: ScoredSamples | None = None) -> LatentTransformer:
-        """Labels, the latent classifier, γ, and a network for each semantic score of the samples.
+        """Labels, the latent classifier, γ, and a network for each target.
 
-        Scores that all samples have, or none, are left out. What was trained on the same before
-        comes from the cache.
+        The classifier learns all semantic scores of the samples; those that all samples have, or
+        none, are left out. What was trained on the same before comes from the cache.
         """
         samples = require(samples, self)
         values, labels, names = labelled(samples, attributes_of(samples.names, generator.framing))
@@ -112,14 +122,12 @@ class LatentTransformer(Method):
         values: Tensor,
         classifier: LatentClassifier,
         gamma: Tensor,
-        targets: Sequence[str] | None = None,
     ) -> LatentTransformer:
         """Train on codes (N, d) against a fitted classifier of A attributes.
 
         Args:
             gamma: (A, A), how attributes are correlated: `label_correlation` of the samples, or
                 `celeba_correlation`.
-            targets: names of the attributes to train for; all of the classifier's when left out.
 
         Raises:
             UnknownNameError: a target that the classifier does not know.
@@ -128,8 +136,8 @@ class LatentTransformer(Method):
         Warns about a target on which the classifier gives all codes the same verdict: from those
         nothing is learned about the way back.
         """
-        columns = self._check(values, classifier, gamma, targets)
-        task = Task.of(values, classifier, gamma, columns)
+        columns = self._check(values, classifier, gamma)
+        task = Task.of(values, classifier, gamma, columns, self.features)
         for name, way in zip(self.targets_, task.alpha, strict=True):
             if (way > 0).all() or (way < 0).all():
                 warnings.warn(
@@ -196,18 +204,19 @@ class LatentTransformer(Method):
         values: Tensor,
         classifier: LatentClassifier,
         gamma: Tensor,
-        targets: Sequence[str] | None,
     ) -> Tensor:
         """The targets' columns (K,) among the classifier's attributes."""
         known = classifier.names_
         if self.reconstruction not in RECONSTRUCTIONS:
             raise unknown("reconstruction", self.reconstruction, RECONSTRUCTIONS)
+        if self.features not in FEATURES:
+            raise unknown("features", self.features, FEATURES)
         if self.epochs < 1 or self.batch < 1:
             raise ValueError(
                 f"LatentTransformer: expected epochs ≥ 1 and batch ≥ 1, "
                 f"given {self.epochs} and {self.batch}."
             )
-        self.targets_ = known if targets is None else tuple(targets)
+        self.targets_ = known if self.targets is None else tuple(self.targets)
         for name in self.targets_:
             if name not in known:
                 raise unknown("target", name, known)
@@ -222,30 +231,22 @@ class LatentTransformer(Method):
 
 
 def fit_transformers(
-    values: Tensor,
-    classifier: LatentClassifier,
-    gamma: Tensor,
-    targets: Sequence[str] | None = None,
-    **settings: object,
+    values: Tensor, classifier: LatentClassifier, gamma: Tensor, **settings: object
 ) -> LatentTransformer:
     """`LatentTransformer(**settings).fit_networks(…)`, or as it was fitted to the same before."""
     model = LatentTransformer(**settings)
-    targets = list(classifier.names_ if targets is None else targets)
     state = cached(
         "latent-transformers",
-        cache_inputs(model, values, classifier, gamma, targets),
-        lambda: model.fit_networks(values, classifier, gamma, targets).state(),
+        cache_inputs(model, values, classifier, gamma),
+        lambda: model.fit_networks(values, classifier, gamma).state(),
     )
-    return model.restore(state, targets)
+    return model.restore(state, classifier.names_ if model.targets is None else model.targets)
 
 
 def cache_inputs(
-    model: LatentTransformer,
-    values: Tensor,
-    classifier: LatentClassifier,
-    gamma: Tensor,
-    targets: Sequence[str],
+    model: LatentTransformer, values: Tensor, classifier: LatentClassifier, gamma: Tensor
 ) -> dict[str, object]:
     """What decides the networks, for the key of their cache."""
+    targets = list(classifier.names_ if model.targets is None else model.targets)
     data = digest(values, gamma, *classifier.state().values())
-    return {"version": VERSION, "targets": targets, **model.get_params(), "data": data}
+    return {"version": VERSION, **model.get_params(), "targets": targets, "data": data}

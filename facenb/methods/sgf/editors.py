@@ -13,7 +13,6 @@ from facenb.editors import Context, Editors, Strength, per_code, savable
 from facenb.errors import unknown
 from facenb.latents import Latents
 from facenb.methods.observation import Observe, Remembered, observer_of, reloaded
-from facenb.methods.sgf.field import surrogate_field
 
 if TYPE_CHECKING:
     from facenb.methods.sgf.estimator import SurrogateGradientField
@@ -57,7 +56,7 @@ class SGFEditor:
     @property
     def dim(self) -> int:
         """d."""
-        return self.surrogate.mapping_.dimension
+        return self.surrogate.dimension
 
     def edit(self, latents: Latents, strength: Strength) -> Latents:
         """The codes walked to `strength`, a number or one for each of the N codes."""
@@ -80,7 +79,7 @@ class SGFEditor:
             length = left[rows].clamp(max=_STEP)
             change = torch.zeros_like(c[rows])
             change[:, column] = length * asked[rows].sign()
-            z[rows] += surrogate_field(surrogate.mapping_, z[rows], c[rows], change)
+            z[rows] += surrogate.step(z[rows], c[rows], change)
             c[rows] += change
             left[rows] -= length
         return z

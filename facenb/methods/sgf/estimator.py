@@ -30,7 +30,7 @@ from facenb.methods.observation import Observe, observer_of, scorers_for
 from facenb.methods.sgf.editors import sgf_editors
 from facenb.methods.sgf.field import ORDER, Order, spectral_radius, surrogate_field
 from facenb.methods.sgf.search import Manipulation, walk
-from facenb.methods.sgf.state import StoredField
+from facenb.methods.sgf.state import StoredField, principal_axes
 from facenb.methods.sgf.training import MappingConfig, checkpoint_of, train_mapping
 from facenb.sampling import ScoredSamples
 from facenb.scorers.conditions import Condition, ConditionRange
@@ -52,6 +52,8 @@ class SurrogateGradientField(StoredField, Method):
     Attributes:
         names_: names of the C conditions.
         mapping_: F on standardised conditions, frozen.
+        centre_, axes_: mean latent (d,) and the principal axes (k, d) in whose coordinates F works;
+            None where it takes the latents themselves.
         mean_, scale_: (C,) mean and standard deviation of the training conditions.
         range_: their ranges and combinations: `range_.check(target)` says what is unlike them.
         limit_: length of a code beyond which a walk counts as diverged: 1.5 times the longest.
@@ -121,11 +123,11 @@ class SurrogateGradientField(StoredField, Method):
         self.range_ = ConditionRange().fit(conditions, self.names_)
         self.mean_, self.scale_ = conditions.mean(dim=0), conditions.std(dim=0)
         self.limit_ = 1.5 * float(values.norm(dim=1).max())
-        standard = self._standard(conditions)
-        self.mapping_, self.loss_ = train_mapping(
-            self.config or MappingConfig(), values, standard, checkpoint
-        )
-        self._few = values[:_MEASURED], standard[:_MEASURED]
+        standard, config = self._standard(conditions), self.config or MappingConfig()
+        self.centre_, self.axes_ = principal_axes(values, config.components)
+        coordinates = self.coordinates(values)
+        self.mapping_, self.loss_ = train_mapping(config, coordinates, standard, checkpoint)
+        self._few = coordinates[:_MEASURED], standard[:_MEASURED]
         for name in ("radius_", "_generator"):  # of the fit before
             self.__dict__.pop(name, None)
         return self._fitted_to(None)
@@ -133,6 +135,20 @@ class SurrogateGradientField(StoredField, Method):
     @cached_property
     def radius_(self) -> Tensor:
         return spectral_radius(self.mapping_, *self._few)
+
+    def step(
+        self,
+        values: Tensor,
+        standard: Tensor,
+        change: Tensor,
+        order: Order = ORDER,
+        difference: float | None = None,
+    ) -> Tensor:
+        """δz (N, d) at standardised conditions (N, C) for a change of them (N, C): Eq. 6."""
+        moved = surrogate_field(
+            self.mapping_, self.coordinates(values), standard, change, order, difference
+        )
+        return moved if self.axes_ is None else moved @ self.axes_
 
     def field(
         self,
@@ -145,14 +161,12 @@ class SurrogateGradientField(StoredField, Method):
         """δz (N, d) for a change of the conditions (N, C) or (C,), in their own units: Eq. 6."""
         self._check(values, conditions)
         change = self._wide(change, values, "change") / self.scale_
-        return surrogate_field(
-            self.mapping_, values, self._standard(conditions), change, order, difference
-        )
+        return self.step(values, self._standard(conditions), change, order, difference)
 
     def spectral_radius(self, values: Tensor, conditions: Tensor) -> Tensor:
         """(N,) of ∂F/∂z; the Neumann series converges where it is below 1."""
         self._check(values, conditions)
-        return spectral_radius(self.mapping_, values, self._standard(conditions))
+        return spectral_radius(self.mapping_, self.coordinates(values), self._standard(conditions))
 
     def shifted(self, conditions: Tensor, changes: Named[str, float]) -> Tensor:
         """The target (N, C) where the named conditions move by so many standard deviations."""
@@ -200,7 +214,7 @@ class SurrogateGradientField(StoredField, Method):
         change = step * (c1 - c0)
 
         def advance(z: Tensor, c: Tensor, rows: Tensor) -> Tensor:
-            return z + surrogate_field(self.mapping_, z, c, change[rows], order, difference)
+            return z + self.step(z, c, change[rows], order, difference)
 
         def look(z: Tensor, c: Tensor, rows: Tensor) -> Tensor:
             return c + change[rows] if observe is None else self._standard(observe(z))
@@ -221,7 +235,7 @@ class SurrogateGradientField(StoredField, Method):
         return (conditions - self.mean_) / self.scale_
 
     def _check(self, values: Tensor, conditions: Tensor) -> None:
-        dimension = self.mapping_.dimension
+        dimension = self.dimension
         if values.ndim != 2 or values.shape[1] != dimension:
             raise ValueError(f"SGF: expected codes (N, {dimension}), given {tuple(values.shape)}.")
         check_finite(values, "codes")

@@ -1,10 +1,11 @@
-"""A fitted field as tensors and plain values, for files of editors."""
+"""A fitted field as tensors and plain values, for files of editors, and its coordinates."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from facenb.editors import Context
@@ -23,17 +24,30 @@ class StoredField:
 
     config: MappingConfig | None
     mapping_: AuxiliaryMapping
+    centre_: Tensor | None
+    axes_: Tensor | None
     names_: tuple[str, ...]
     mean_: Tensor
     scale_: Tensor
     limit_: float
     range_: ConditionRange
 
+    @property
+    def dimension(self) -> int:
+        """d, of the latents."""
+        return self.mapping_.dimension if self.axes_ is None else self.axes_.shape[1]
+
+    def coordinates(self, values: Tensor) -> Tensor:
+        """What F takes of latents (N, d): (N, k), or the latents themselves."""
+        return values if self.axes_ is None else (values - self.centre_) @ self.axes_.T
+
     def to_fields(self) -> dict[str, object]:
         """See `facenb.editors.storage.Savable`."""
         return {
             "config": asdict(self.config or MappingConfig()),
             "mapping": self.mapping_.state_dict(),
+            "centre": self.centre_,
+            "axes": self.axes_,
             "names": tuple(self.names_),
             "mean": self.mean_,
             "scale": self.scale_,
@@ -47,6 +61,10 @@ class StoredField:
         field = cls(MappingConfig(**values["config"]))
         field.names_, field.limit_ = values["names"], values["limit"]
         field.mean_, field.scale_ = values["mean"], values["scale"]
+        field.centre_, field.axes_ = (
+            None if values[key] is None else values[key].to(field.mean_)
+            for key in ("centre", "axes")
+        )
         weights, config = values["mapping"], field.config
         mapping = AuxiliaryMapping(
             weights["linear.weight"].shape[-1],
@@ -62,3 +80,18 @@ class StoredField:
         for name, value in values["range"].items():
             setattr(field.range_, name, value)
         return field
+
+
+def principal_axes(
+    values: Tensor, components: int | None
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """The mean (d,) of latents (N, d) and their first principal axes (components, d), orthonormal.
+
+    None twice where `components` is None or not below d.
+    """
+    if components is None or components >= values.shape[1]:
+        return None, None
+    centre = values.mean(dim=0)
+    apart = (values - centre).double()
+    axes = torch.linalg.eigh(apart.T @ apart).eigenvectors[:, -components:].flip(1).T
+    return centre, axes.to(values).contiguous()
