@@ -1,0 +1,103 @@
+"""Train the surrogate gradient fields that ship for the FFHQ generator (Li et al., 2021).
+
+    python -m scripts.train_fields NAME [--steps 800] [--out FILE]
+
+NAME is "attributes" (in W, without and with noise, and in Z), "keypoints" or "captions" (in W). The
+samples are those that ship; keypoints are those of the first 2,000, which takes five minutes. Each
+field is a minute or two of training, and goes on where it was stopped. facenb/data holds the
+results as sgf_NAME_GENERATOR.safetensors; notebooks 07 and 08 explain them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from facenb.data import data_path
+from facenb.generators import Generator, load_generator
+from facenb.methods.sgf import SurrogateGradientField, fit_sgf, load_config
+from facenb.methods.sgf.files import save_fields
+from facenb.samples import SHARD, load_samples
+from facenb.sampling import ScoredSamples, sample_scored
+from facenb.scorers import load_scorers
+from facenb.scorers.captions import Captions, Grammar, SentenceEncoder
+from facenb.scorers.conditions import Landmarks
+
+KINDS = ("attributes", "keypoints", "captions")
+# Conditions beside the landmarks, which are asked to stay (appendix F).
+APPEARANCE = ("gender", "age", "glasses", "beard", "fringe", "long_hair", "brightness", "warmth")
+KEYPOINTS = 2_000  # samples
+NOISE = 1.0  # standard deviation in W, where a coordinate has .42 on average
+
+
+def conditions_of(samples: ScoredSamples) -> tuple[str, ...]:
+    """The attributes that a field knows: all but action units, which "smile" is made of, and the
+    flag of quality."""
+    return tuple(n for n in samples.names if not n.startswith("AU") and n != "quality")
+
+
+def train(kind: str, generator: Generator, steps: int) -> dict[str, SurrogateGradientField]:
+    """The fields of one file by name."""
+    scorers = load_scorers(framing=generator.framing)
+    samples = load_samples(generator, scorers, 20_000, "w")
+    values, config = samples.latents.values, replace(load_config("laptop", "w"), steps=steps)
+    if kind == "captions":
+        grammar = Grammar().fit(samples.scores, samples.names)
+        told = Captions(scorers, grammar, SentenceEncoder("cpu"))
+        return {"captions": fit_sgf(config, values, told.of_scores(samples.scores), told.names)}
+    if kind == "keypoints":
+        scores = torch.cat([landmarks(generator), columns(samples, APPEARANCE)[:KEYPOINTS]], 1)
+        names = (*Landmarks.names, *APPEARANCE)
+        return {"keypoints": fit_sgf(config, values[:KEYPOINTS], scores, names)}
+    names = conditions_of(samples)
+    scores = columns(samples, names)
+    in_z = load_samples(generator, scorers, 20_000, "z", check=False).latents.values
+    deep = replace(load_config("laptop", "z"), steps=steps // 2, batch=128)
+    return {
+        "w": fit_sgf(config, values, scores, names),
+        "w, with noise": fit_sgf(replace(config, noise=NOISE), values, scores, names),
+        "z": fit_sgf(deep, in_z, scores, names),
+    }
+
+
+def landmarks(generator: Generator) -> Tensor:
+    """Those of the first samples, (KEYPOINTS, 136)."""
+    net = Landmarks(generator.framing)
+    shards = range(KEYPOINTS // SHARD)
+    return torch.cat([sample_scored(generator, net, SHARD, seed=k).scores for k in shards])
+
+
+def columns(samples: ScoredSamples, names: Sequence[str]) -> Tensor:
+    """(N, names)."""
+    return torch.stack([samples[name] for name in names], 1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.train_fields")
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--out", type=Path, help="by default the file that ships")
+    options = parser.parse_args(arguments)
+    generator = load_generator()
+    fields = train(options.kind, generator, options.steps)
+    provenance = {
+        "method": "SurrogateGradientField",
+        "generator": generator.name,
+        "fingerprint": generator.space_fingerprint,
+        "command": f"python -m scripts.train_fields {options.kind} --steps {options.steps}",
+        "final loss": {name: float(f.loss_[-50:].mean()) for name, f in fields.items()},
+    }
+    name = f"sgf_{options.kind}_{generator.name}.safetensors"
+    path = options.out or data_path("__init__.py").parent / name
+    save_fields(path, fields, "w", provenance)
+    print(f"{path.name}: {', '.join(fields)}; {provenance['final loss']}")
+
+
+if __name__ == "__main__":
+    main()
