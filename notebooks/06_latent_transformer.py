@@ -121,7 +121,7 @@ space = "w" if remark.styles else "z"
 
 # %%
 smoke, laptop = profile == "smoke", profile == "laptop" and remark.own
-samples = load_samples(G, scorers, 20_000 if laptop else sizes.samples, space)
+samples = load_samples(G, scorers, 20_000 if remark.own else sizes.samples, space)
 learn, held = split(samples)
 ATTRIBUTES = two_sided(samples, scorers.attributes)
 NAMES = [a.name for a in ATTRIBUTES]
@@ -308,11 +308,10 @@ display(Markdown(" ".join(
 # ### Figure 2: three methods, attribute by attribute
 #
 # Faces from the unseen samples: the first whose quality is above the median and who have none of the
-# edited accessories. Strengths are alike for a linear probe of the latents: on average each edit raises its score by the same
+# edited accessories, truncated to ψ = 0.7 as in notebook 02. Strengths are alike for a linear probe of the latents: on average each edit raises its score by the same
 # number of standard deviations. GANSpace's component is the one that the score follows best.
 
 # %%
-shown = G.variant(truncation=0.7) if remark.styles else G  # for images, as in notebook 02
 ok = held["quality"] > samples["quality"].median()
 for name, limit in {"glasses": 0.0, "hat": 0.0, "fringe": 0.0, "wavy_hair": 0.0}.items():
     ok &= held[name] < limit if name in NAMES and remark.own else ok
@@ -321,7 +320,9 @@ if remark.own:
 faces = held.latents[ok.nonzero().flatten()[: sizes.rows]] if ok.sum() >= sizes.rows else held.latents[: sizes.rows]
 components = GANSpace(80, n=sizes.activations, seed=seed, space=space).fit(G).editors().unscaled()
 LINES = {"GANSpace": by_attribute(components, samples)} | METHODS
-probe = LinearProbe().fit(samples.latents.values[: 4 * sizes.samples], samples.scores[: 4 * sizes.samples])
+if remark.styles:
+    faces = G.truncate(faces, 0.7)
+probe = LinearProbe().fit(samples.latents.values, samples.scores)
 
 
 def strength(editor, name: str, sd: float) -> float:
@@ -337,7 +338,7 @@ pair = faces[:2]
 rows = []
 for name in F2_NAMES:
     edited = [e[name].edit(pair, strength(e[name], name, SD)) for e in LINES.values()]
-    rows.append(torch.stack([synthesize_each(shown, z) for z in (pair, *edited)], 1).flatten(0, 1))
+    rows.append(torch.stack([synthesize_each(G, z) for z in (pair, *edited)], 1).flatten(0, 1))
 F2 = image_grid(torch.stack(rows), row_labels=[f"+ {words[n][1]}" for n in F2_NAMES], column_labels=["original", *LINES] * 2)
 folder.save(F2, "F2_methods", f"Each attribute raised by {SD:g} standard deviations of a linear probe", photo=True)
 
@@ -349,7 +350,7 @@ folder.save(F2, "F2_methods", f"Each attribute raised by {SD:g} standard deviati
 # %%
 STEPS = [0.0, 1.0, 2.0, 3.0, 4.0]
 F3_NAME = "glasses" if "glasses" in transformers else TARGETS[0]
-strips = [strip_images(shown, e[F3_NAME], faces[:2], [strength(e[F3_NAME], F3_NAME, s) if s else 0.0 for s in STEPS]) for e in METHODS.values()]
+strips = [strip_images(G, e[F3_NAME], faces[:2], [strength(e[F3_NAME], F3_NAME, s) if s else 0.0 for s in STEPS]) for e in METHODS.values()]
 F3 = torch.stack(strips, 1).flatten(0, 1)
 F3 = image_grid(F3, row_labels=[*METHODS] * 2, column_labels=[f"{s:+g} sd" if s else "original" for s in STEPS])
 folder.save(F3, "F3_progressive", f"{F3_NAME}, progressively, two faces", photo=True)
@@ -366,7 +367,7 @@ sequences = {}
 for method, editors in METHODS.items():
     steps = [(editors[n], strength(editors[n], n, SD)) for n in SEQUENCE]
     sequences[method] = [compose(steps[:k]) for k in range(1, len(steps) + 1)]
-rows = [torch.stack([synthesize_each(shown, z) for z in (faces[:3], *(e.edit(faces[:3], 1.0) for e in each))], 1) for each in sequences.values()]
+rows = [torch.stack([synthesize_each(G, z) for z in (faces[:3], *(e.edit(faces[:3], 1.0) for e in each))], 1) for each in sequences.values()]
 F4 = torch.stack(rows, 1).flatten(0, 1)
 F4 = image_grid(F4, row_labels=[*METHODS] * 3, column_labels=["original", *(f"+ {words[n][1]}" for n in SEQUENCE)])
 folder.save(F4, "F4_sequential", "Edits one after the other, three faces", photo=True)
@@ -423,7 +424,7 @@ if laptop:
 from facenb.widgets.explorer import Explorer
 
 lines = {f"{n} (boundary)": boundaries[n] for n in TARGETS}
-Explorer(shown, lines | dict(transformers), scorers, reference_scores=samples.scores, seed=26, index=1)
+Explorer(G.variant(truncation=0.7) if remark.styles else G, lines | dict(transformers), scorers, reference_scores=samples.scores, seed=26, index=1)
 
 # %% [markdown]
 # ## Exercises

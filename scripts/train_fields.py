@@ -1,6 +1,6 @@
 """Train the surrogate gradient fields that ship for the FFHQ generator (Li et al., 2021).
 
-    python -m scripts.train_fields NAME [--steps 800] [--out FILE]
+    python -m scripts.train_fields NAME [--steps 600] [--out FILE]
 
 NAME is "attributes" (in W, without and with noise, and in Z), "keypoints" or "captions" (in W). The
 samples are those that ship; keypoints are those of the first 2,000, which takes five minutes. Each
@@ -44,8 +44,9 @@ def conditions_of(samples: ScoredSamples) -> tuple[str, ...]:
 def train(kind: str, generator: Generator, steps: int) -> dict[str, SurrogateGradientField]:
     """The fields of one file by name."""
     scorers = load_scorers(framing=generator.framing)
-    samples = load_samples(generator, scorers, 20_000, "w")
-    values, config = samples.latents.values, replace(load_config("laptop", "w"), steps=steps)
+    samples = load_samples(generator, scorers, 20_000, "w", check=False)
+    values = samples.latents.values
+    config = replace(load_config("laptop", "w"), steps=steps, batch=128)
     if kind == "captions":
         grammar = Grammar().fit(samples.scores, samples.names)
         told = Captions(scorers, grammar, SentenceEncoder("cpu"))
@@ -57,7 +58,7 @@ def train(kind: str, generator: Generator, steps: int) -> dict[str, SurrogateGra
     names = conditions_of(samples)
     scores = columns(samples, names)
     in_z = load_samples(generator, scorers, 20_000, "z", check=False).latents.values
-    deep = replace(load_config("laptop", "z"), steps=steps // 2, batch=128)
+    deep = replace(load_config("laptop", "z"), steps=4 * steps, batch=128)
     return {
         "w": fit_sgf(config, values, scores, names),
         "w, with noise": fit_sgf(replace(config, noise=NOISE), values, scores, names),
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.train_fields")
     parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--out", type=Path, help="by default the file that ships")
     options = parser.parse_args(arguments)
     generator = load_generator()

@@ -41,6 +41,8 @@ def read_fields(
     return unpack(found.tensors, found.structure, Context(str(path))), found.provenance
 
 
-def load_fields(name: str, generator: str = DEFAULT) -> tuple[dict[str, SurrogateGradientField], dict]:
+def load_fields(
+    name: str, generator: str = DEFAULT
+) -> tuple[dict[str, SurrogateGradientField], dict]:
     """The fields that ship; UnknownNameError lists the files there are."""
     return read_fields(data_path(f"{name}_{generator}.safetensors"))
