@@ -196,7 +196,6 @@ series = pd.DataFrame(series).set_index(["F", "order"])
 folder.table(series, "neumann", "Distance to the exact solve (relative), and the field by a linear probe")
 
 # %%
-best = series["leak / move"].groupby("F", sort=False).idxmin()
 display(Markdown(" ".join(
     f"*{name}*: from order 0 to {ORDERS[-1]} the distance to the exact solve goes from {series.loc[(name, '0'), 'gap']:.2f} to {series.loc[(name, str(ORDERS[-1])), 'gap']:.2f}; "
     f"order 1 leaks {series.loc[(name, '1'), 'leak / move']:.2f} per move, the exact solve {series.loc[(name, 'exact'), 'leak / move']:.2f}."

@@ -7,6 +7,7 @@ from os import PathLike
 
 from facenb.data import data_path
 from facenb.editors.storage import Context, pack, unpack
+from facenb.errors import UnknownNameError
 from facenb.generators import DEFAULT
 from facenb.methods.sgf.estimator import SurrogateGradientField
 from facenb.storage.saved import Saved
@@ -46,3 +47,12 @@ def load_fields(
 ) -> tuple[dict[str, SurrogateGradientField], dict]:
     """The fields that ship; UnknownNameError lists the files there are."""
     return read_fields(data_path(f"{name}_{generator}.safetensors"))
+
+
+def shipped_field(name: str, generator: str = DEFAULT) -> SurrogateGradientField | None:
+    """The one field of a file that ships; None where none ships for the generator."""
+    try:
+        (field,) = load_fields(f"sgf_{name}", generator)[0].values()
+    except UnknownNameError:
+        return None
+    return field
