@@ -8,25 +8,22 @@ One edit of one attribute is done at S strengths, weak to strong. Each strength 
 The points are the curve; the area under it, from (accuracy 0, disentanglement 1) on, is the score.
 Methods whose strengths mean different things can so be compared.
 
-    signs = towards_other_side(before[:, target], cut)
-    after = score_edits(generator, scorers, SignedEditor(editor, signs), latents, strengths)
     found = outcomes(before, after, target, cut, moved(spread))
     accuracy, disentanglement = curve(found)
-    score, low, high = mds_interval(found)
+    score = mds(accuracy, disentanglement)
+
+`facenb.metrics.compare` edits, scores and resamples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from facenb.editors import Editor, EditorWrapper
 from facenb.errors import check_finite
-from facenb.latents import Latents
-from facenb.metrics.statistics import percentile_interval, resample_counts
+from facenb.metrics.statistics import resample_counts
 
 Changed = Callable[[Tensor, Tensor], Tensor]
 """before (N, 1, A) and after (N, S, A) → booleans (N, S, A): which attributes have changed."""
@@ -107,32 +104,6 @@ def towards_other_side(scores: Tensor, cut: float | Tensor) -> Tensor:
     return torch.where(scores > cut, -1.0, 1.0)
 
 
-@dataclass(frozen=True)
-class SignedEditor(EditorWrapper):
-    """An editor whose strength is turned round for some of the N codes: sign · strength.
-
-    Takes the N codes themselves, or each of them several times in a row as `traversal` does, so
-    that `score_edits` keeps its results.
-
-    Args:
-        editor: what edits.
-        signs: (N,), from `towards_other_side`.
-    """
-
-    editor: Editor
-    signs: Tensor
-
-    def edit(self, latents: Latents, strength: float | Tensor) -> Latents:
-        times, rest = divmod(len(latents), len(self.signs))
-        if rest or not times:
-            raise ValueError(
-                f"{self.name}: expected the {len(self.signs)} codes that the signs are of, each "
-                f"any number of times, given {len(latents)} codes."
-            )
-        signs = self.signs.to(latents.values).repeat_interleave(times)
-        return self.editor.edit(latents, signs * strength)
-
-
 def outcomes(
     before: Tensor,
     after: Tensor,
@@ -194,40 +165,6 @@ def resampled(found: Tensor, draws: int = 1000, seed: int = 0) -> tuple[Tensor, 
     return tuple(_points(found, resample_counts(len(found), draws, seed).to(found)))
 
 
-def manipulation_curve(
-    before: Tensor,
-    after: Tensor,
-    target: int,
-    cut: float | Tensor,
-    changed: Changed,
-    denominator: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Accuracy (S,) and disentanglement (S,) of an edit; the arguments are those of `outcomes`."""
-    return curve(outcomes(before, after, target, cut, changed, denominator))
-
-
-def mds_interval(found: Tensor, draws: int = 1000, seed: int = 0) -> tuple[float, float, float]:
-    """MDS of `outcomes` (N, S, 2) with its 95 % bootstrap interval over the samples."""
-    return _interval(mds(*curve(found)), _scores(*resampled(found, draws, seed)))
-
-
-def mds_difference(
-    first: Tensor, second: Tensor, draws: int = 1000, seed: int = 0
-) -> tuple[float, float, float]:
-    """MDS of `first` less that of `second`, with its 95 % interval: who wins on these samples?
-
-    Args:
-        first, second: `outcomes` (N, S, 2) and (N, T, 2) of two methods on the same N samples,
-            which are drawn together: what makes a sample hard for both cancels.
-    """
-    if len(first) != len(second):
-        raise ValueError(
-            f"mds_difference: expected the same samples, given {len(first)} and {len(second)}."
-        )
-    ours, theirs = (_scores(*resampled(part, draws, seed)) for part in (first, second))
-    return _interval(mds(*curve(first)) - mds(*curve(second)), ours - theirs)
-
-
 def _points(found: Tensor, times: Tensor) -> Tensor:
     """Accuracy and disentanglement, (2, draws, …, S), each sample counted `times` (draws, N)."""
     reached, changes = found.unbind(-1)
@@ -235,16 +172,6 @@ def _points(found: Tensor, times: Tensor) -> Tensor:
     changed = torch.tensordot(times, reached * changes, dims=1)
     kept = 1 - changed / successes.clamp(min=1)
     return torch.stack([successes / len(found), kept.clamp(min=0)])  # rounding may leave −1e-16
-
-
-def _scores(accuracy: Tensor, disentanglement: Tensor) -> Tensor:
-    """MDS (…) of curves (…, S)."""
-    return running_trapezoid(accuracy, disentanglement).amax(dim=-1)
-
-
-def _interval(estimate: float, spread: Tensor) -> tuple[float, float, float]:
-    low, high = percentile_interval(spread)
-    return estimate, float(low), float(high)
 
 
 def _check(before: Tensor, after: Tensor, target: int) -> None:

@@ -1,25 +1,19 @@
-"""What an edit keeps: Yao et al. 2021 §4.3, Table 1.
-
-For one attribute whose label is turned over on N faces:
-
-    accuracy      the share of the faces whose target attribute got its other label
-    identity      the share of those successes that still show the same person
-    attributes    over those successes, the mean share of other attributes that did not change
+"""Whether an edit still shows the same person: Yao et al. 2021 §4.3.
 
 "The same person" is a similarity above the threshold at which one pair in a thousand of *different*
 people would pass for the same: the threshold is measured, never set by hand.
 
     people = embed(generator, identity, generator.sample(2_000, seed=2))
     threshold = false_acceptance_threshold(people)
-    row = preservation(before, after, target, cut, crossed(cuts),
-                       (embed(generator, identity, codes), embed(generator, identity, edited)),
-                       threshold)
+    before, after = (embed(generator, identity, each) for each in (codes, edited))
+    same = same_person(before, after, threshold)
+
+`facenb.metrics.compare` counts them beside the other attributes.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -27,78 +21,12 @@ from torch import Tensor, nn
 from facenb.errors import check_finite
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.metrics.mds import Changed, outcomes
-from facenb.metrics.statistics import bootstrap
 from facenb.sampling import score
 from facenb.scorers import IdentityScorer
 from facenb.storage import cache
 from facenb.storage.files import sha256_tensor
 
 _VERSION = 1  # raise when a change here alters the vectors of `embed`
-Interval = tuple[float, float, float]
-"""Estimate, low and high end of its 95 % bootstrap interval."""
-
-
-@dataclass(frozen=True)
-class Preservation:
-    """One row of the table, shares in 0..1; `identity` and `attributes` over successes alone.
-
-    Attributes:
-        accuracy, identity, attributes: estimate with its interval; NaN where no edit succeeded.
-        n: how many edits were made; `successes`: how many of them succeeded.
-    """
-
-    accuracy: Interval
-    identity: Interval
-    attributes: Interval
-    n: int
-    successes: int
-
-
-def preservation(
-    before: Tensor,
-    after: Tensor,
-    target: int,
-    cut: float | Tensor,
-    changed: Changed,
-    identities: tuple[Tensor, Tensor],
-    threshold: float,
-    draws: int = 1000,
-    seed: int = 0,
-) -> Preservation:
-    """Accuracy, identity preservation and attribute preservation of N edits of one attribute.
-
-    The intervals of the last two draw from the successes alone, and take the threshold as known.
-
-    Args:
-        before, after: scores (N, A) of the faces and of their edits.
-        target: column of the edited attribute.
-        cut: where its label turns over, or (N,) goals.
-        changed: `crossed(cuts)` for the paper's labels, `moved(thresholds)` for amounts.
-        identities: unit vectors (N, d) of the faces and of their edits.
-        threshold: of the similarity of two unit vectors, from `false_acceptance_threshold`.
-        draws, seed: of the bootstrap.
-
-    Raises:
-        ValueError: shapes that do not fit, or NaN.
-    """
-    if after.shape != before.shape:
-        raise ValueError(
-            "preservation: expected scores (N, A) before and after, "
-            f"given {tuple(before.shape)} and {tuple(after.shape)}."
-        )
-    found = outcomes(before, after[:, None], target, cut, changed)[:, 0]
-    same = same_person(*identities, threshold)
-    if len(same) != len(found):
-        raise ValueError(
-            f"preservation: expected as many identities as scores, given {len(same)} "
-            f"and {len(found)}."
-        )
-    reached = found[:, 0] > 0
-    kept = torch.stack([same.double(), 1 - found[:, 1]], dim=1)[reached]
-    accuracy = _intervals(found[:, :1], draws, seed)
-    identity, attributes = _intervals(kept, draws, seed)
-    return Preservation(*accuracy, identity, attributes, len(found), int(reached.sum()))
 
 
 def false_acceptance_threshold(people: Tensor, rate: float = 0.001) -> float:
@@ -166,13 +94,6 @@ def embed(generator: Generator, identity: IdentityScorer, latents: Latents) -> T
         inputs,
         lambda: {"vectors": score(generator, identity, latents, size=generator.exact_size)},
     )["vectors"]
-
-
-def _intervals(columns: Tensor, draws: int, seed: int) -> list[Interval]:
-    if not len(columns):
-        return [(float("nan"),) * 3] * columns.shape[1]
-    rows = torch.stack(bootstrap(columns, draws=draws, seed=seed), dim=1)
-    return [tuple(row.tolist()) for row in rows]
 
 
 def _check_unit(vectors: Tensor) -> None:
