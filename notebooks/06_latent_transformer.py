@@ -293,7 +293,8 @@ def average(measure: str) -> dict[str, float]:
 
 
 differences = {measure: average(measure) for measure in MEASURES}
-folder.number("T1 transformer minus InterFaceGAN", {m: d["mean"] for m, d in differences.items()})
+for measure, d in differences.items():
+    folder.number(f"T1 {measure}, transformer minus InterFaceGAN, points", d)
 folder.table(pd.DataFrame(differences).T, "T1_differences", "Transformer minus InterFaceGAN, percentage points, 95 %")  # fmt: skip
 
 # %%
@@ -383,6 +384,7 @@ rest = [i for i, n in enumerate(samples.names) if n in COUNTED and n not in SEQU
 F4_table = pd.DataFrame({m: c.mean(0).numpy() for m, c in F4_changes.items()}, samples.names)
 F4_rest = {m: bootstrap(c[:, rest].abs().mean(1), draws=sizes.bootstrap) for m, c in F4_changes.items()}
 folder.number("F4 others, mean |change|", {m: float(v[0]) for m, v in F4_rest.items()})
+folder.number("F4 others, transformer over InterFaceGAN", float(F4_rest["transformer"][0] / F4_rest["InterFaceGAN"][0]))
 folder.table(F4_table.loc[SEQUENCE + [samples.names[i] for i in rest]], "F4_sequence", "Mean change after the whole sequence, sd")  # fmt: skip
 
 # %%

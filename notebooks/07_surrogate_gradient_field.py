@@ -140,8 +140,8 @@ few = held.latents.values[:16], held.scores[:16]
 # $\mathbb E \lVert F(z, c) - z \rVert^2$ over the variance. Without the right conditions it must be larger.
 
 # %%
-def error(field, conditions: torch.Tensor) -> float:
-    z = field.coordinates(held.latents.values)
+def error(field, conditions: torch.Tensor, latents: torch.Tensor | None = None) -> float:
+    z = field.coordinates(held.latents.values if latents is None else latents)
     found = field.mapping_(z, (conditions - field.mean_) / field.scale_)
     return float((found - z).square().sum() / (z - z.mean(0)).square().sum())
 
@@ -330,7 +330,8 @@ folder.table(T1["mds"].unstack("method")[list(METHODS)], "T1_mds", f"MDS on {N} 
 verdict = {m: result.difference("SGF", m).loc["mean"] for m in METHODS if m != "SGF"}
 paper = {"GANSpace": 0.837 - 0.531, "InterFaceGAN": 0.837 - 0.721}
 verdict = pd.DataFrame(verdict).T.assign(paper=pd.Series(paper))
-folder.number("MDS, SGF minus", {m: row["difference"] for m, row in verdict.iterrows()})
+for m, row in verdict.iterrows():
+    folder.number(f"MDS, SGF minus {m}", {k: float(row[k]) for k in ("difference", "low", "high")})
 display(folder.table(verdict, "T1_differences", "Overall MDS, SGF minus the other, 95 % intervals"))
 display(Markdown("SGF's overall MDS is " + "; ".join(
     f"{'significantly ' if row['significant'] else 'not significantly '}{'above' if row['difference'] > 0 else 'below'} that of {m} ({row['difference']:+.3f}, {row['low']:+.3f} to {row['high']:+.3f})"
@@ -383,6 +384,11 @@ for where, latents in both.items():
         paths[where, step] = success, kept = curve(points(SIZED, before[:8][: len(walk.codes)], walk.conditions[1:].transpose(0, 1)))
         T4[where.upper(), f"λ = {step:g}"] = {"MDS": float(running_trapezoid(success, kept).max()), "accuracy": float(success[-1]), "mean steps": float(walk.steps.float().mean())}
 T4 = pd.DataFrame(T4).T
+if remark.styles:
+    in_z = load_samples(G, scorers, len(known), "z", check=False).select(slice(sizes.samples, None))
+    off = error(FIELDS["z"], in_z.scores, in_z.latents.values)
+    folder.number("T4 error of reconstruction in Z", off)
+    display(Markdown(f"In Z the mapping's relative error is {off:.2f}" + (": it has hardly learned anything, and its rows say little about Z." if off > 0.8 else ".")))
 folder.number("T4 MDS", {", ".join(k): v for k, v in T4["MDS"].items()})
 folder.table(T4, "T4_step_size", f"{SIZED} to the other side, {min(8, N)} faces, at most 10 steps")
 
