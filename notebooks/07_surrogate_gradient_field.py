@@ -252,7 +252,7 @@ folder.table(algorithm, "algorithm1", f"{FEW} faces to the other side, at most {
 SHOWN = WALKED[-1]
 walk = WALKS[SHOWN, "paper"]
 rows = torch.arange(min(4, FEW))
-at = torch.linspace(0, max(1, int(walk.steps[rows].max())), 6).round().long()
+at = torch.linspace(0, max(1, int(walk.steps[rows].max())), 6).round().long().unique()
 images = synthesize_each(P, Latents(walk.path[at][:, rows].flatten(0, 1), space)).unflatten(0, (len(at), len(rows))).transpose(0, 1)
 labels = [f"{walk.status[r]}, {int(walk.steps[r])} steps" for r in rows]
 grid = image_grid(images, row_labels=labels, column_labels=[f"step {k}" for k in at.tolist()], title=f"{SHOWN} to the other side")

@@ -105,7 +105,7 @@ else:
     NAMES = [n for n in everything.names if not n.startswith("AU") and n != "quality"]
 scorers = facenb.load_scorers(NAMES, G.framing, device)
 samples = load_samples(G, scorers, sizes.samples, space)
-CONFIG = replace(load_config("smoke" if smoke else "laptop", space), seed=seed)
+CONFIG = replace(load_config("smoke", space), seed=seed) if smoke else replace(load_config("laptop", space), steps=600, batch=128, seed=seed)
 if not remark.own:
     SGF = fit_sgf(CONFIG, samples.latents.values, samples.scores, NAMES)
 P = G.variant(truncation=0.8) if remark.styles else G
