@@ -79,6 +79,9 @@ directions: setup
 	$(PY) -m scripts.learn_boundaries --generator digiface-dcgan-64 --n 12000 --confident 0.13 --out facenb/data/interfacegan_digiface-dcgan-64.safetensors
 	$(PY) -m scripts.train_transformers --out facenb/data/transformers_mobilestylegan-ffhq-1024.safetensors
 	$(PY) -m scripts.train_transformers --generator digiface-dcgan-64 --out facenb/data/transformers_digiface-dcgan-64.safetensors
+	$(PY) -m scripts.train_fields attributes --out facenb/data/sgf_attributes_mobilestylegan-ffhq-1024.safetensors
+	$(PY) -m scripts.train_fields keypoints --out facenb/data/sgf_keypoints_mobilestylegan-ffhq-1024.safetensors
+	$(PY) -m scripts.train_fields captions --out facenb/data/sgf_captions_mobilestylegan-ffhq-1024.safetensors
 
 gpu: setup
 	@$(PY) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { \

@@ -1,6 +1,6 @@
 """Train the surrogate gradient fields that ship for the FFHQ generator (Li et al., 2021).
 
-    python -m scripts.train_fields NAME [--steps 600] [--out FILE]
+    python -m scripts.train_fields NAME --out FILE [--steps 600]
 
 NAME is "attributes" (in W, without and with noise, and in Z), "keypoints" or "captions" (in W). The
 samples are those that ship; keypoints are those of the first 1,000, which takes two minutes. Each
@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from facenb.data import data_path
 from facenb.generators import Generator, load_generator
 from facenb.methods.sgf import SurrogateGradientField, fit_sgf, load_config
 from facenb.methods.sgf.files import save_fields
@@ -83,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.train_fields")
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--out", type=Path, help="by default the file that ships")
+    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     generator = load_generator()
     fields = train(options.kind, generator, options.steps)
@@ -94,10 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "command": f"python -m scripts.train_fields {options.kind} --steps {options.steps}",
         "final loss": {name: float(f.loss_[-50:].mean()) for name, f in fields.items()},
     }
-    name = f"sgf_{options.kind}_{generator.name}.safetensors"
-    path = options.out or data_path("__init__.py").parent / name
-    save_fields(path, fields, "w", provenance)
-    print(f"{path.name}: {', '.join(fields)}; {provenance['final loss']}")
+    save_fields(options.out, fields, "w", provenance)
+    print(f"{options.out.name}: {', '.join(fields)}; {provenance['final loss']}")
 
 
 if __name__ == "__main__":
