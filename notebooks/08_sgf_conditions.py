@@ -280,13 +280,13 @@ folder.save(F9_grid, "F9_optimisation", f"{NINE} by SGF and by optimising the la
 
 # %%
 editors = sgf_editors(SGF, observe, space=space)
-ASKED = [-6.0, -3.0, 0.0, 3.0, 6.0]
+ASKED = [-4.0, -2.0, 0.0, 2.0, 4.0]
 F13_strips = torch.cat([strip_images(P, editors[name], start[:2], ASKED) for name in ("yaw", "age")])
 F13 = image_grid(F13_strips, row_labels=["yaw", "yaw", "age", "age"], column_labels=[f"{s:+g} sd" if s else "original" for s in ASKED])
 folder.save(F13, "F13_continuous", "Yaw and age, continuously, the asked change in standard deviations", photo=True)
 
 # %%
-SEQUENCE = {n: s for n, s in {"smile": 4.0, "glasses": 6.0, "yaw": 4.0, "age": 5.0}.items() if n in NAMES}
+SEQUENCE = {n: s for n, s in {"smile": 2.0, "glasses": 4.0, "yaw": 2.0, "age": 2.0}.items() if n in NAMES}
 walks = [start[: min(4, sizes.rows)]]
 for name, strength in SEQUENCE.items():
     walks.append(editors[name].edit(walks[-1], strength))
