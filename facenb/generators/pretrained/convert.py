@@ -33,7 +33,7 @@ SECONDS = 60  # of processor time, once torch is there
 PATIENCE = 600  # seconds on the clock, on however busy a machine, and where there are no limits
 SLACK = 512 << 20  # bytes beside what is in proportion to the file
 _VERSION = 3  # of what the child writes
-_CHILD = Path(__file__).with_name("child.py")
+_CHILD = Path(__file__).with_name("child")
 _REFUSED, _NOTES = 3, "notes"  # as the child has them
 _KEPT = "notes.json"  # the notes among the tensors, so that the entry's sha256 covers them
 
