@@ -33,7 +33,7 @@ SECONDS = 60  # of processor time, once torch is there
 PATIENCE = 600  # seconds on the clock, on however busy a machine, and where there are no limits
 SLACK = 512 << 20  # bytes beside what is in proportion to the file
 _VERSION = 3  # of what the child writes
-_CHILD = Path(__file__).with_name("child.py")
+_CHILD = Path(__file__).with_name("child")
 _REFUSED, _NOTES = 3, "notes"  # as the child has them
 _KEPT = "notes.json"  # the notes among the tensors, so that the entry's sha256 covers them
 
@@ -117,7 +117,7 @@ def _convert(path: Path, what: str) -> dict[str, Tensor]:
 
 def _run(arguments: list[str], log: Path) -> int:
     """The exit code of the child for these arguments; what it says goes to `log`."""
-    if not hasattr(os, "fork"):
+    if sys.platform != "linux":  # elsewhere there is no fork, or none that torch's libraries bear
         with log.open("wb") as stream:
             try:
                 return subprocess.run(
@@ -137,6 +137,11 @@ def _run(arguments: list[str], log: Path) -> int:
                     return int(answer)
             except BrokenPipeError:
                 pass
+            except BaseException:  # interrupted: its answer would be taken for the next one's
+                if own := _servers.get(os.getpid()):
+                    own.kill()
+                _servers.clear()
+                raise
             _servers.clear()
     raise RuntimeError("the process that reads other people's files does not start.")
 
@@ -154,7 +159,7 @@ def _server() -> subprocess.Popen:
         _servers.clear()
         found = _servers[os.getpid()] = subprocess.Popen(
             [*_COMMAND, str(_IDLE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=_environment(), cwd=tempfile.gettempdir(),
+            env=_environment(), cwd=tempfile.gettempdir(), start_new_session=True,
         )  # fmt: skip
     return found
 
