@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 from pathlib import Path
 
 import jupytext
@@ -20,7 +21,10 @@ SECTIONS = (
 each = pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
 
 
+# In smoke runs faces are the point of these; FACENB_SLOW=1 runs all on the generator of faces
+FACED = ("00_tour", "02_interfacegan", "05_two_stage", "09_style_based")
 FACES = [path for path in NOTEBOOKS if written_for(path) == "mobilestylegan-ffhq-1024"]
+FACES = [path for path in FACES if path.stem in FACED or os.environ.get("FACENB_SLOW")]
 EVERY = [(path, "digiface-dcgan-64") for path in NOTEBOOKS]
 EVERY += [(path, "mobilestylegan-ffhq-1024") for path in FACES]
 
