@@ -253,7 +253,7 @@ if identity.threshold is None:
     people = embed(G, identity, G.sample(100 if smoke else 1000, seed=seed + 2))
     identity.threshold = false_acceptance_threshold(people)
 COUNTED = [n for n in NAMES if n not in ("AU06", "AU12")]
-STRENGTHS = {"InterFaceGAN": [1.5, 3.0, 5.0], "transformer": [0.6, 1.25, 2.5]}
+STRENGTHS = {"InterFaceGAN": [1.5, 3.0, 5.0, 8.0], "transformer": [0.6, 1.25, 2.5]}
 METHODS = {"InterFaceGAN": boundaries, "transformer": transformers}
 RATE, EACH = 0.8, 10 if smoke else 75
 fresh = G.sample(EACH * len(TARGETS), seed=seed + 10_000, space=space)
