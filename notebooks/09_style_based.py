@@ -82,7 +82,7 @@ shown = G.variant(truncation=0.7) if remark.styles else G
 # | moving a latent | $z + \alpha n$ | $Z$: to an absolute distance; $W+$: relative | relative in both |
 # | $W+$ | 18 layers | the same | 23: this network has other layers; `from_stylegan2` converts |
 # | GANSpace in $W$ | principal components of $w$ | 10⁶ samples | fewer; layer ranges as `E(v, a–b)` |
-# | path length | VGG features (LPIPS), $\varepsilon = 10^{-4}$, 100,000 paths | centre crop, both tails of 1 % cut | a recognition net's features, the exact derivative, few paths; not comparable with published values |
+# | path length | VGG features (LPIPS), $\varepsilon = 10^{-4}$, 100,000 paths | centre crop, both tails of 1 % cut | features of faceres, the exact derivative, few paths; not comparable with published values |
 
 # %% [markdown]
 # ## Run
@@ -287,13 +287,13 @@ if layers:
 # %% [markdown]
 # ### Path length
 #
-# The squared speed at which an image changes, to a recognition network, at a random point of the path between two
+# The squared speed at which an image changes, in the features of faceres (a network of faces), at a random point of the path between two
 # random latents (an arc in $Z$, a straight line in $W$); the tails of 1 % are left out, as published. Images of
 # the scoring size (256 pixels), since there are many.
 
 # %%
-PATHS = 4 if smoke else 48
-identity = facenb.load_identity(framing=G.framing, device=device)
+PATHS = 4 if smoke else 32
+identity = facenb.load_identity("faceres", framing=G.framing, device=device)
 rows = {}
 for s in SPACES:
     what = {"generator": G.fingerprint, "features": identity.name, "space": s, "n": PATHS, "seed": seed}  # fmt: skip
@@ -354,5 +354,5 @@ Explorer(shown, directions[SPACES[-1]].select(NAMES), scorers, reference_scores=
 #    layers?
 # 3. Give the *fine* layers the light of another face and the coarse ones its pose. Which attribute cannot be moved by
 #    layers at all?
-# 4. Repeat the path lengths with $\psi = 0.5$, and with the features of `load_identity(name="faceres")`. Does the order
+# 4. Repeat the path lengths with $\psi = 0.5$, and with other features than those of faceres. Does the order
 #    of $Z$ and $W$ depend on the features?
