@@ -406,7 +406,7 @@ def test_the_paper_profile_has_the_papers_values():
 def test_wrong_configurations():
     with pytest.raises(UnknownNameError, match="Known: SDD, SHP, HDP, DTJ, DTH"):
         Config("SSD", steps=1, batch=2)
-    with pytest.raises(UnknownNameError, match="Known: smoke, laptop, gpu, paper"):
+    with pytest.raises(UnknownNameError, match="Known: smoke, smoke-w, laptop, laptop-w, gpu"):
         load_config("SDD", "desktop")
     for change, message in (
         ({"steps": 0}, "steps > 0, given 0"),
@@ -418,5 +418,20 @@ def test_wrong_configurations():
     ):
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(CONFIG, **change)
+    with pytest.raises(ValueError, match="SHP: its penalty needs float32, given bfloat16=True"):
+        Config("SHP", steps=1, batch=2, bfloat16=True)
     with pytest.raises(ValueError, match="6 dimensions"):
         DirectionLearner(dataclasses.replace(CONFIG, count=7)).fit(Blobs())
+
+
+def test_a_reconstructor_that_normalises_sees_neither_light_nor_contrast():
+    random = torch.Generator().manual_seed(0)
+    before, after = torch.rand(2, 4, 3, 32, 32, generator=random)
+    gain, shift = torch.rand(2, 1, 3, 1, 1, generator=random)
+    for normalise in (True, False):
+        network = make_reconstructor("lenet", 5, normalise=normalise).eval()
+        plain, lit = network(before, after), network(before, after * (gain + 0.5) + shift)
+        same = torch.allclose(plain[0], lit[0], atol=1e-4) and torch.allclose(
+            *[x[1] for x in (plain, lit)], atol=1e-4
+        )
+        assert same == normalise
