@@ -34,7 +34,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-from IPython.display import display
+from IPython.display import Markdown, display
 
 import facenb
 from facenb.figures import FigureFolder, image_grid, strip_images, synthesize_each
@@ -216,6 +216,20 @@ if encoder:
     shown = torch.cat([images(start.values[:3])[:, None], images(walk.codes).unflatten(0, (3, -1))], 1)
     heads = ["original", *(textwrap.fill(s, 18) for s in SENTENCES)]
     folder.save(image_grid(shown, column_labels=heads), "F7_captions", "Three faces walked towards five sentences", photo=True)
+
+# %%
+
+
+def accepted(z: torch.Tensor) -> float:
+    """The fraction of the images that the quality score accepts."""
+    return float((observe(z, everything)[:, everything.names.index("quality")] > 0).float().mean())
+
+
+whole = {f"keypoints, {name}": accepted(WALKS[name].codes) for name in EDITS}
+whole |= {"captions": accepted(walk.codes)} if encoder else {}
+folder.number("accepted by the quality score", whole | {"before": accepted(faces)})
+display(Markdown("Nothing in Algorithm 1 keeps a walk where faces are: the quality score accepts " + ", ".join(
+    f"{v:.0%} ({k})" for k, v in whole.items()) + f" of the images at its end, and {accepted(faces):.0%} before. Where it does not, the walk has left the data, and the image is broken."))  # fmt: skip
 
 # %% [markdown]
 # ### Figure 8: outside the data
