@@ -218,7 +218,6 @@ folder.save(
     figure,
     "T1_pearson",
     "Table 1 A to E: mean Pearson correlation (the text's measure)",
-    vector=True,
 )
 
 # %%
@@ -232,7 +231,7 @@ for row, (label, transform) in zip(
         heatmap(ax, frame, -most, most, size=6)
         ax.set_title(f"{name}, {label}")
 folder.save(
-    figure, "T1_code", "The same by the public code's r·std, and L1-normalised", vector=True
+    figure, "T1_code", "The same by the public code's r·std, and L1-normalised"
 )
 
 # %% [markdown]
