@@ -228,7 +228,7 @@ for row, (label, transform) in zip(
     for ax, name in zip(row, METHODS, strict=True):
         frame = best_table(transform(response[name].mean(0))[None])
         most = frame.abs().to_numpy().max()
-        heatmap(ax, frame, -most, most, size=6)
+        heatmap(ax, frame, -most, most, digits=None, size=6)
         ax.set_title(f"{name}, {label}")
 folder.save(
     figure, "T1_code", "The same by the public code's r·std, and L1-normalised"
