@@ -59,7 +59,7 @@ shown = G.variant(truncation=0.7) if remark.styles else G
 
 def computed(step: str, compute) -> dict[str, torch.Tensor]:
     """What `compute` returns, from disk where this step ran before with the same code and sizes."""
-    inputs = {"step": step, "profile": profile, "seed": seed, "device": device,
+    inputs = {"version": 2, "step": step, "profile": profile, "seed": seed, "device": device,
               "generator": G.fingerprint, "code": sha256_file(penalties.__file__)}  # fmt: skip
     return cache.cached("penalties", inputs, compute)
 
