@@ -160,9 +160,13 @@ class Engine:
         return frame
 
     def preview(self, state: EditState) -> Frame:
-        """What is shown while a slider moves; the frame itself where the generator has no other."""
-        if self.generator.preview_size == self.full_size:
-            return self.frame(state)
+        """What is shown while a slider moves.
+
+        With scorers it is an exact image, because the scores need one in any case: drawing both
+        would make the chart wait.
+        """
+        if self.scorers is not None or self.generator.preview_size == self.full_size:
+            return self.frame(state, self.generator.preview_size)
         before = self._preview(state.seed, state.index)
         after = self._preview_of(self.edited(state)) if state.strengths else before
         return Frame(state, before, after, preview=True)
