@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -237,7 +238,11 @@ def test_a_cell_that_is_run_again_keeps_one_explorer(kernel):
     assert counts == [(widgets + 2 * one, generators + 2)] * 3
     assert kernel.run("e.set(smile=1.0)", value="e.state.strengths") == {"smile": 1.0}
     kernel.run("e.close()")
-    assert kernel.run("", value="facts()") == (widgets + one, generators + 1)
+    for _ in range(20):  # close does not wait for an image that is being drawn
+        if (found := kernel.run("", value="facts()")) == (widgets + one, generators + 1):
+            break
+        time.sleep(0.5)
+    assert found == (widgets + one, generators + 1)
 
 
 def test_what_a_variable_holds_is_not_closed(kernel):
