@@ -30,6 +30,7 @@ class Generator(nn.Module):
     Attributes:
         framing: how its images are cut around the face, for `load_scorers`: "ffhq" (aligned by eyes
             and mouth, with hair and shoulders) or "digiface" (the face fills the image).
+        w_layers: L, the number of codes in w+; None without that space.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Generator(nn.Module):
     spaces: tuple[str, ...]
     fingerprint: str
     framing: str = "ffhq"
+    w_layers: int | None = None
 
     def sample(self, n: int, seed: int = 0, space: str = "z") -> Latents:
         """`n` latents drawn with `seed`: z ~ N(0, I), mapped to `space` when that is not "z".
@@ -74,12 +76,16 @@ class Generator(nn.Module):
 
         Smaller images of a large generator may be approximations.
         """
-        return next((size for size in self.sizes if size >= 512), self.resolution)
+        return self.size_for(512)
 
     @property
     def preview_size(self) -> int:
         """The side in pixels of the images of `preview`: 256, the next size, or `resolution`."""
-        return next((size for size in self.sizes if size >= 256), self.resolution)
+        return self.size_for(256)
+
+    def size_for(self, pixels: int) -> int:
+        """The first of `sizes` with at least so many pixels a side, or `resolution`."""
+        return next((size for size in self.sizes if size >= pixels), self.resolution)
 
     def preview(self, latents: Latents) -> Tensor:
         """Images (N, 3, preview_size, preview_size) to look at while a slider moves.

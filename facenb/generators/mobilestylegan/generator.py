@@ -96,10 +96,10 @@ class MobileStyleGAN(StyleBased):
         return self.network.features(self._codes(latents), side, self._noise_maps())
 
     def preview(self, latents: Latents) -> Tensor:
-        if self.heads is None or not self.heads.has_preview:
+        if self.heads is None or self.heads.preview is None:
             return super().preview(latents)
         self._check_latents(latents)
-        return self._small(latents, self.heads.head_for(self.preview_size, preview=True))
+        return self._small(latents, self.heads.preview)
 
     def _synthesize(self, latents: Latents) -> Tensor:
         return self._synthesize_at(latents, self.resolution)

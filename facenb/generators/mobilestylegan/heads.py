@@ -10,7 +10,6 @@ docs/model_cards.md.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,12 +168,13 @@ class Heads(nn.Module):
         self.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
     @property
-    def has_preview(self) -> bool:
-        return "preview" in self.heads
+    def preview(self) -> Head | None:
+        """The head of previews, where there is one."""
+        return self.heads["preview"] if "preview" in self.heads else None
 
-    def head_for(self, size: int, preview: bool = False) -> Head:
+    def head_for(self, size: int) -> Head:
         """The head that makes images of `size`; its layout says which maps it reads."""
-        return self.heads["preview" if preview else "64" if size == 64 else "256"]
+        return self.heads["64" if size == 64 else "256"]
 
 
 def load_heads(name: str) -> Heads:
@@ -197,12 +197,6 @@ def heads_file(name: str) -> Path:
 def preview_file(name: str) -> Path:
     """Where the preview's head lies: a file of its own, so that no measurement depends on it."""
     return heads_file(name).with_name(f"preview_{name}.safetensors")
-
-
-def heads_provenance(path: Path) -> dict[str, object]:
-    """How the heads of a file were made, and their errors on held-out images."""
-    with safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["provenance"])
 
 
 def _read(path: Path) -> dict[str, dict[str, Tensor]]:

@@ -32,15 +32,11 @@ _RECENT = 6  # frames of full size that are kept, some 12 MB each at 1024 pixels
 
 @dataclass(frozen=True)
 class Frame:
-    """A drawn state: images (1, 3, size, size) in [−1, 1] without and with the edit.
-
-    A preview's images are not those that `synthesize` gives for their size.
-    """
+    """A drawn state: images (1, 3, size, size) in [−1, 1] without and with the edit."""
 
     state: EditState
     before: Tensor
     after: Tensor
-    preview: bool = False
 
     @property
     def size(self) -> int:
@@ -122,10 +118,6 @@ class Engine:
         """Pixels a side of the image itself."""
         return self.generator.resolution
 
-    def size_for(self, pixels: int) -> int:
-        """The smallest size that the generator has with at least so many pixels a side."""
-        return next((s for s in self.generator.sizes if s >= pixels), self.full_size)
-
     @property
     def holdable(self) -> list[str]:
         """The editors that can be held fixed: those with a direction."""
@@ -169,7 +161,7 @@ class Engine:
             return self.frame(state, self.generator.preview_size)
         before = self._preview(state.seed, state.index)
         after = self._preview_of(self.edited(state)) if state.strengths else before
-        return Frame(state, before, after, preview=True)
+        return Frame(state, before, after)
 
     def recent(self, state: EditState) -> Frame | None:
         """The frame of full size of a state that was drawn a moment ago: undo goes back to it."""
@@ -189,7 +181,7 @@ class Engine:
         each = torch.as_tensor(strengths, dtype=codes.values.dtype)
         edited = self._apply(codes, {**state.strengths, name: each}, state.held)
         with torch.inference_mode():
-            return draw(self.generator, edited, self.size_for(pixels))
+            return draw(self.generator, edited, self.generator.size_for(pixels))
 
     def scores(self, frame: Frame) -> Scores:
         """The scores of a frame's state, of images of the generator's scoring size."""
@@ -199,7 +191,7 @@ class Engine:
         if state_before != state:
             if not state.strengths:
                 after = before
-            elif frame.size == size and not frame.preview:
+            elif frame.size == size:
                 after = self._run_scorers(frame.after)
             else:
                 after = self._run_scorers(self.images(self.edited(state), size))
