@@ -118,9 +118,7 @@ display(Markdown(f"The first component has {first[0]:.1%} of the variance of {fi
 # style-based generator fall into coarse ones (4 to 16 pixels), middle (32 and 64) and fine ones.
 
 # %%
-layers = G.sample(1, space="w+").values.shape[1] if remark.styles else 1
-cut = round(0.3 * layers), round(0.56 * layers)
-RANGES = {"coarse": (0, cut[0]), "middle": cut, "fine": (cut[1], layers)} if remark.styles else {}  # fmt: skip
+RANGES = G.layer_groups() if remark.styles else {}
 sefa = {"all": SeFa(count).fit(G)} | {name: SeFa(count, layers=r).fit(G) for name, r in RANGES.items()}  # fmt: skip
 vectors = {"GANSpace": ganspace.directions_} | {f"SeFa, {n}": s.directions_ for n, s in sefa.items()}
 top = ganspace.directions_[:10].double()

@@ -231,9 +231,7 @@ if rows:
 # The layers named in a row take the latent of the face at its left, all others keep that of the face above.
 
 # %%
-layers = G.sample(1, space="w+").values.shape[1] if remark.styles else 0
-cut = round(0.3 * layers), round(0.56 * layers)
-RANGES = {"coarse": (0, cut[0]), "middle": cut, "fine": (cut[1], layers)} if layers else {}
+layers, RANGES = G.w_layers, G.layer_groups() if remark.styles else {}
 if layers:
     source, kept = (shown.sample(n, seed + k, "w+") for n, k in ((1, 31), (4, 32)))
     blank = torch.ones(1, 3, G.exact_size, G.exact_size)

@@ -53,8 +53,7 @@ class Claim:
         if not isinstance(found, dict):
             return found, found, found
         estimate = next(found[k] for k in ("value", "estimate", "mean", "difference") if k in found)
-        low, high = (found[end] for end in (("from", "to") if "from" in found else ("low", "high")))
-        return estimate, low, high
+        return estimate, found["low"], found["high"]
 
     def verdict(self) -> str:
         """HOLDS, PART or NOT."""

@@ -21,7 +21,6 @@ from facenb.editors.derived import (
 )
 from facenb.editors.direction_files import (
     LayerwiseEditor,
-    layer_count,
     read_directions,
     read_editors,
 )
@@ -42,7 +41,6 @@ __all__ = [
     "compose",
     "condition",
     "condition_on",
-    "layer_count",
     "load_editors",
     "per_code",
     "read_directions",

@@ -144,7 +144,7 @@ def read_editors(
     """
     path = Path(path)
     space = space or ("w" if "w" in generator.spaces else "z")
-    layers = layer_count(generator)
+    layers = generator.w_layers
     counts = {layers, _STYLEGAN2_LAYERS if hasattr(generator, "from_stylegan2") else layers}
     found = {}
     for name, value in _named(
@@ -163,14 +163,9 @@ def read_editors(
     return found
 
 
-def layer_count(generator: Generator) -> int | None:
-    """The number of layers of the generator's W+; None where it has none."""
-    return getattr(generator, "w_layers", None) if "w+" in generator.spaces else None
-
-
 def _layerwise(path: Path, name: str, rows: Tensor, generator: Generator) -> Editor:
     """The simplest editor of "w" or "w+" that does what `rows` (L, d) say."""
-    layers, convert = layer_count(generator), getattr(generator, "from_stylegan2", None)
+    layers, convert = generator.w_layers, getattr(generator, "from_stylegan2", None)
     if layers is not None and len(rows) != layers and len(rows) == _STYLEGAN2_LAYERS and convert:
         rows = convert(rows)
     if len(rows) != layers:

@@ -42,7 +42,7 @@ def read_latents(
         if len(values) != 1:
             raise ValueError(f"{path}: expected one array of latents, given {', '.join(values)}.")
         (values,) = values.values()
-    layers = generator.w_layers if "w+" in generator.spaces else None
+    layers = generator.w_layers
     counts = {layers} | ({_STYLEGAN2_LAYERS} if hasattr(generator, "from_stylegan2") else set())
     if values.ndim == 1:
         values = values[None]

@@ -124,6 +124,14 @@ class StyleBased(Generator):
             )
         return sides.index(first), len(sides) - sides[::-1].index(last)
 
+    def layer_groups(self) -> dict[str, tuple[int, int]]:
+        """Half-open ranges of w+ layers by name, as StyleGAN has them: coarse, middle and fine.
+
+        At 1024 pixels coarse layers work at sides up to 16, middle ones at 32 and 64.
+        """
+        first, second = round(0.3 * self.w_layers), round(0.56 * self.w_layers)
+        return {"coarse": (0, first), "middle": (first, second), "fine": (second, self.w_layers)}
+
     def style_weights(self, layers: tuple[int, int] | None = None) -> dict[str, Tensor]:
         """{layer: A (in, w)} for SeFa: w changes the styles of that layer by A·w.
 

@@ -124,9 +124,7 @@ class PhotoEditor:
         with self._lock:
             if self.photograph is None:
                 return
-            strengths = {name: s.value for name, s in self._sliders.items() if s.value}
-            held = [name for name, box in self._held.items() if box.value]
-            face = self.photograph.edited(strengths, held, self._editors, size=512)
+            face = self._edited(size=512)
             if self._whole.value:
                 photo = self.photograph.pasted(face)
                 self._after.value = pictures.to_png(_within(to_image(photo), self._size))
@@ -137,15 +135,19 @@ class PhotoEditor:
         if self.photograph is None:
             self._say("there is no photograph yet.", wrong=True)
             return
-        strengths = {name: s.value for name, s in self._sliders.items() if s.value}
-        held = [name for name, box in self._held.items() if box.value]
-        face = self.photograph.edited(strengths, held, self._editors)
+        face = self._edited()
         try:
             self.photograph.save(self._file.value, face)
         except (FacenbError, OSError) as error:
             self._say(str(error), wrong=True)
         else:
             self._say(f"Saved {self._file.value}.")
+
+    def _edited(self, size: int | None = None) -> torch.Tensor:
+        """The face as the sliders and boxes are."""
+        strengths = {name: s.value for name, s in self._sliders.items() if s.value}
+        held = [name for name, box in self._held.items() if box.value]
+        return self.photograph.edited(strengths, held, self._editors, size)
 
     def _uploaded(self, change: dict) -> None:
         if change["new"]:

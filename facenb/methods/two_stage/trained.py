@@ -73,9 +73,8 @@ def learned(
     if profile != "smoke" and all(_ships(method, generator) for method in methods):
         editors = {m: load_editors(m.lower(), generator.name) for m in methods}
         return editors, load_histories(generator.name)
-    begun = all(
-        _checkpoint(generator, m, profile_for(generator, profile), seed).exists() for m in methods
-    )
+    own = profile_for(generator, profile)
+    begun = all(_checkpoint(generator, m, own, seed).exists() for m in methods)
     if profile != "smoke" and not begun:
         asked = [] if set(methods) == set(ALL) else methods
         command = " ".join(["python -m scripts.train_directions", *asked])

@@ -16,7 +16,6 @@ from facenb.editors import (
     LayerEditor,
     LinearEditor,
     ScaledEditor,
-    layer_count,
     read_editors,
 )
 from facenb.errors import SpaceError, check_finite
@@ -107,7 +106,7 @@ def as_codes(given: object, generator: Generator, space: str | None) -> Latents:
         )
     expected = (generator.dim(codes.space),)
     if codes.space == "w+":
-        expected = (layer_count(generator), *expected)
+        expected = (generator.w_layers, *expected)
     if codes.values.shape[1:] != expected:
         advice = ""
         if codes.values.shape[1:] == (18, 512) and hasattr(generator, "from_stylegan2"):
@@ -156,12 +155,12 @@ def lifted(editor: Editor, space: str, generator: Generator) -> Editor:
         return replace(editor, editor=lifted(editor.editor, space, generator))
     if isinstance(editor, LinearEditor):
         return replace(editor, space="w+")
-    return LayerEditor(editor, (0, layer_count(generator)))
+    return LayerEditor(editor, (0, generator.w_layers))
 
 
 def check_editors(editors: Mapping[str, Editor], generator: Generator, code: Latents) -> None:
     """Raise ValueError for an editor that cannot edit `code`, a batch of one of the generator."""
-    dim, layers = generator.dim(code.space), layer_count(generator)
+    dim, layers = generator.dim(code.space), generator.w_layers
     for name, editor in editors.items():
         direction = getattr(editor, "direction", None)
         if isinstance(direction, Tensor) and direction.shape != (dim,):
