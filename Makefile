@@ -64,6 +64,7 @@ assets: $(STAMP)
 
 figures: setup
 	$(PY) -m facenb.run $(NOTEBOOK) --profile $(PROFILE) --seed $(SEED) --device $(DEVICE) $(if $(GENERATOR),--generator '$(GENERATOR)')
+	@$(PY) -m scripts.claims
 
 test: setup
 	$(PY) -m pytest

@@ -1,5 +1,6 @@
 """The README keeps its word: links lead somewhere, its code runs, its table is up to date."""
 
+import json
 import re
 from pathlib import Path
 from statistics import median
@@ -80,3 +81,46 @@ def test_the_shipped_boundaries_are_those_that_the_notebook_learned():
 def test_directions_that_do_not_ship_are_listed():
     with pytest.raises(UnknownNameError, match=r"interfacegan \(digiface-dcgan-64\)"):
         load_editors("interfacegan", "stylegan9")
+
+
+SEPARATION = ("separation, mean validation accuracy",)
+ENTANGLED = ("entanglement",)
+T1 = "T1 averages"
+SGF = "07_surrogate_gradient_field"
+LOGITS = ("reconstruction", "10 · mean square, logits")
+RADII = "Eq. 2, fraction of radii below 1, F paper"
+QUOTED = [  # words with # for the number, the notebook, where it has that number, and its unit
+    ("estimate is # times", "04_penalties", ("kinks", "ratio"), 1),
+    ("it grows from # in", "04_penalties", ("penalty over squared change", "8 px"), 1),
+    ("pixels to # in the image", "04_penalties", ("penalty over squared change", "image"), 1),
+    ("it names # % on", "03_unsupervised", ("discovery, held-out", "accuracy"), 100),
+    ("penalty falls to # of", "05_two_stage", ("penalty over stage one's", "DTH"), 1),
+    ("OroJaR's to #.", "05_two_stage", ("penalty over stage one's", "DTJ"), 1),
+    ("mean |r| # against", "05_two_stage", ("verdict", "DTH target", "value"), 1),
+    ("|r| .70 against #,", "05_two_stage", ("verdict", "SDD target", "value"), 1),
+    ("person on # %", "06_latent_transformer", (T1, "transformer", "identity"), 1),
+    ("InterFaceGAN on # % (diff", "06_latent_transformer", (T1, "InterFaceGAN", "identity"), 1),
+    ("and # % of the other", "06_latent_transformer", (T1, "transformer", "attributes"), 1),
+    ("InterFaceGAN # % (+9.4", "06_latent_transformer", (T1, "InterFaceGAN", "attributes"), 1),
+    ("mean F1 # against", "06_latent_transformer", ("classifiers, mean", "F1, three layers"), 1),
+    ("label on # % of", "06_latent_transformer", (*LOGITS, "target's label changed"), 100),
+    ("mean MDS # against", SGF, ("MDS", "SGF, mean", "mds"), 1),
+    ("MDS .59 against # (+.07", SGF, ("MDS", "GANSpace, mean", "mds"), 1),
+    ("and # (−.26", SGF, ("MDS", "InterFaceGAN, mean", "mds"), 1),
+    ("below 1 on # %", SGF, ("claims", RADII), 100),
+    ("boundaries separate # %", "09_style_based", (*SEPARATION, "w"), 100),
+    ("samples in *W*, # % in", "09_style_based", (*SEPARATION, "z"), 100),
+    ("cosines (mean # against", "09_style_based", (*ENTANGLED, "W: cosine of normals"), 1),
+    ("correlate more (# against", "09_style_based", (*ENTANGLED, "W: correlation of distances"), 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "notebook", "keys", "unit"), QUOTED, ids=lambda v: str(v)[:30])
+def test_numbers_of_what_was_found_are_the_notebooks(words, notebook, keys, unit):
+    before, after = map(re.escape, words.split("#"))
+    (quoted,) = re.findall(f"{before}([0-9.]+?){after}", " ".join(README.split()))
+    number = json.loads((ROOT / "figures" / notebook / "numbers.json").read_text())["numbers"]
+    for key in keys:
+        number = number[key]
+    # `make figures` on another processor may save others
+    assert float(quoted) == pytest.approx(unit * number, rel=0.05, abs=0.01 * unit)
