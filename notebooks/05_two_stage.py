@@ -398,7 +398,7 @@ if profile != "smoke" and remark.own:
 # %% [markdown]
 # ## Try it
 #
-# ![best directions for smile](../figures/05_two_stage/F3_smile.png)
+# ![best directions for AU12](../figures/05_two_stage/F3_AU12.jpg)
 
 # %%
 from facenb.widgets.explorer import Explorer

@@ -118,7 +118,10 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path, monkeypatch
     resumed = sample_scored(Tiny(), suite, N, seed=7)
     assert suite.seen == N - done * PART
     monkeypatch.setenv("FACENB_CACHE", str(tmp_path / "fresh"))
-    assert torch.equal(resumed.scores, sample_scored(Tiny(), Suite(), N, seed=7).scores)
+    # Two processes may round a product of matrices differently (alignment of its memory).
+    fresh = sample_scored(Tiny(), Suite(), N, seed=7)
+    assert torch.equal(resumed.latents.values, fresh.latents.values)
+    assert torch.allclose(resumed.scores, fresh.scores, atol=1e-6)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "empty"])
