@@ -22,7 +22,7 @@ def clean(notebook: NotebookNode, root: Path, generator: str = "") -> NotebookNo
     if Path(generator).is_absolute():
         folders.insert(0, Path(generator).parent)
     notebook.metadata.kernelspec = dict(KERNELSPEC)
-    notebook.metadata.pop("widgets", None)  # a dead copy would hide the picture that stands for it
+    notebook.metadata.pop("widgets", None)  # a dead copy would hide the image that stands for it
     run = notebook.metadata.get("papermill", {})
     for key in ("input_path", "output_path", "start_time", "end_time", "environment_variables"):
         run.pop(key, None)

@@ -1,4 +1,4 @@
-"""Grids, strips and charts in one style; pictures and the numbers behind them saved together."""
+"""Grids, strips and charts in one style; images and the numbers behind them saved together."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def _set_style() -> None:
 
 
 class FigureFolder:
-    """figures/<slug>/: what one notebook regenerates, with numbers.json beside the pictures.
+    """figures/<slug>/: what one notebook regenerates, with numbers.json beside the images.
 
     Args:
         slug: the notebook's name, such as "02_interfacegan".
-        parameters: profile, seed, generator, device; they are recorded with every picture, a
+        parameters: profile, seed, generator, device; they are recorded with every image, a
             generator's file by its name and sha256 instead of its path.
     """
 
@@ -129,7 +129,7 @@ def image_grid(
     title: str = "",
     cell: float | None = None,
 ) -> Figure:
-    """A grid of pictures with labelled rows and columns.
+    """A grid of images with labelled rows and columns.
 
     Args:
         images: (R, C, 3, H, W), or (N, 3, H, W) with `columns`, in [−1, 1].
@@ -149,7 +149,7 @@ def image_grid(
             top, left = row * (height + gap), column * (width + gap)
             mosaic[top : top + height, left : left + width] = pixels[row, column]
 
-    # room for the words beside the pictures, or the layout would shrink the pictures for it
+    # room for the words beside the images, or the layout would shrink the images for it
     beside = 0.085 * max((len(label) for label in row_labels), default=0)
     above = 0.17 * max((label.count("\n") + 1 for label in column_labels), default=0)
     above += 0.3 * bool(title)

@@ -52,7 +52,7 @@ def on_all_cores(function: Callable[[Part], Result], parts: Sequence[Part]) -> I
     """`function(part)` of every part, in order, each computed on one core and all cores at work.
 
     For networks of many small layers: shared out layer by layer, the cores wait for each other a
-    hundred times a picture. Gradient mode is of a thread; `function` sets its own.
+    hundred times an image. Gradient mode is of a thread; `function` sets its own.
     """
     cores = torch.get_num_threads()
     if cores == 1 or len(parts) < 2:

@@ -19,7 +19,7 @@ class Profile:
         rows: faces shown in a strip.
         activations: samples that principal components are taken of (GANSpace).
         paths: samples that every direction of a set is traversed on (200 in Niu et al.).
-        path_steps: pictures along each of those paths.
+        path_steps: images along each of those paths.
         bootstrap: draws for an interval.
     """
 

@@ -14,7 +14,7 @@ from IPython.display import Markdown, display
 from facenb.errors import FacenbError
 from facenb.generators import DEFAULT, Generator
 
-_ALIKE = 1e-4  # pictures in [−1, 1] that differ by less everywhere show one thing
+_ALIKE = 1e-4  # images in [−1, 1] that differ by less everywhere show one thing
 
 
 class Remarks:
@@ -28,7 +28,7 @@ class Remarks:
         styles: whether it has W, whose codes drive the style of every layer.
 
     Raises:
-        FacenbError: all codes give the same picture, so that there is nothing to learn or to edit.
+        FacenbError: all codes give the same image, so that there is nothing to learn or to edit.
     """
 
     def __init__(self, generator: Generator, written_for: str = DEFAULT) -> None:
@@ -36,17 +36,17 @@ class Remarks:
         if self.own:
             return
         with torch.inference_mode():
-            pictures = generator.synthesize(generator.sample(8))
-        if (pictures - pictures[0]).abs().max() < _ALIKE:
+            images = generator.synthesize(generator.sample(8))
+        if (images - images[0]).abs().max() < _ALIKE:
             raise FacenbError(
-                f"{generator.name}: eight codes give one and the same picture, expected pictures "
+                f"{generator.name}: eight codes give one and the same image, expected images "
                 "that differ. There is nothing to edit; were its weights trained and saved whole?"
             )
         spaces = ", ".join(f"{space} of {generator.dim(space)}" for space in generator.spaces)
         self(
             f"this run is on **{generator.name}** (sha256 {generator.fingerprint[:12]}): "
             f"{generator.resolution} × {generator.resolution} pixels, {spaces}. The text, its "
-            f"numbers and the pictures in it are about {written_for}, and what Check "
+            f"numbers and the images in it are about {written_for}, and what Check "
             "asserts of that one is only printed. What does not apply is said where it would stand."
         )
 

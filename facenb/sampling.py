@@ -217,7 +217,7 @@ def observe(
 ) -> Callable[[Tensor], Tensor]:
     """A function that says which condition codes (N, d) have now: (N, C), on the codes' device.
 
-    It draws and judges the pictures in batches, without gradients: what Li et al.'s algorithm asks
+    It draws and judges the images in batches, without gradients: what Li et al.'s algorithm asks
     at every step (2021, §3.4).
     """
 

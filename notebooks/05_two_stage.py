@@ -33,25 +33,10 @@ import seaborn as sns
 import torch
 
 import facenb
-from facenb.errors import FacenbError
 from facenb.figures import FigureFolder, heatmap, image_grid, strip_images
-from facenb.methods.two_stage import METHODS, angles_moved, held_out_penalty, load_config
-from facenb.methods.two_stage.configs import profile_for
-from facenb.methods.two_stage.trained import learned, shipped_variants
-from facenb.metrics.direction_labels import (
-    best_directions,
-    entanglement,
-    name_directions,
-    path_correlations,
-    path_responses,
-    share_of_row,
-)
-from facenb.metrics.statistics import bootstrap
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.sampling import score_once, score_paths
-from facenb.storage import cache
-from facenb.storage.files import sha256_tensor
 
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)
@@ -132,6 +117,10 @@ folder.save(
 # ### The five sets of directions
 
 # %%
+from facenb.errors import FacenbError
+from facenb.methods.two_stage import METHODS
+from facenb.methods.two_stage.trained import learned, shipped_variants
+
 VARIED = shipped_variants(G) if profile != "smoke" else [] if remark.styles else ["dth-mean", "dth-expm-mean"]  # fmt: skip
 try:  # those that ship; in the smoke profile a few steps of each, to see that they run
     everything, histories = learned(G, profile, seed, [*METHODS, *VARIED])
@@ -181,6 +170,8 @@ folder.save(
 # Equal steps, every image scored: (samples, directions, steps, attributes).
 
 # %%
+from facenb.metrics.direction_labels import path_correlations, path_responses
+
 STEPS = torch.linspace(-5, 5, 3 if remark.styles else sizes.path_steps).tolist()
 walked = shown.sample(max(sizes.paths // 2, 2), seed + 2, SPACE)
 keep = [scorers.names.index(name) for name in ATTRIBUTES]
@@ -201,6 +192,9 @@ response = {name: path_responses(scores, low, high) for name, scores in paths.it
 
 
 # %%
+from facenb.metrics.direction_labels import best_directions
+
+
 def best_table(values: torch.Tensor) -> pd.DataFrame:
     """Mean over samples; each attribute's best direction against all attributes."""
     mean = values.mean(dim=0)
@@ -209,9 +203,11 @@ def best_table(values: torch.Tensor) -> pd.DataFrame:
 
 
 T1 = {name: best_table(values) for name, values in pearson.items()}
-figure, axes = plt.subplots(1, 5, figsize=(26, 6), layout="constrained", sharey=True)
-for ax, (name, frame) in zip(axes, T1.items(), strict=True):
-    heatmap(ax, frame, digits=None, size=6)
+figure, axes = plt.subplots(3, 2, figsize=(13, 17), layout="constrained", sharex=True, sharey=True)
+axes[2, 1].axis("off")
+axes[1, 1].tick_params(labelbottom=True)
+for ax, (name, frame) in zip(axes.flat, T1.items(), strict=False):
+    heatmap(ax, frame, digits=None)
     ax.set_title(f"{name}: mean on the diagonal {frame.values.diagonal().mean():.2f}")
     folder.table(frame, f"T1_{name}", f"{name}: best direction by mean Pearson's r")
 folder.save(
@@ -221,14 +217,16 @@ folder.save(
 )
 
 # %%
-figure, axes = plt.subplots(2, 5, figsize=(22, 9), layout="constrained", sharey=True)
-for row, (label, transform) in zip(
-    axes, (("r·std", lambda m: m), ("L1", share_of_row)), strict=True
+from facenb.metrics.direction_labels import l1_normalise
+
+figure, axes = plt.subplots(5, 2, figsize=(13, 28), layout="constrained", sharex=True, sharey=True)
+for column, (label, transform) in zip(
+    axes.T, (("r·std", lambda m: m), ("L1", l1_normalise)), strict=True
 ):
-    for ax, name in zip(row, METHODS, strict=True):
+    for ax, name in zip(column, METHODS, strict=True):
         frame = best_table(transform(response[name].mean(0))[None])
         most = frame.abs().to_numpy().max()
-        heatmap(ax, frame, -most, most, digits=None, size=6)
+        heatmap(ax, frame, -most, most, digits=None)
         ax.set_title(f"{name}, {label}")
 folder.save(
     figure, "T1_code", "The same by the public code's r·std, and L1-normalised"
@@ -285,6 +283,8 @@ folder.save(
 # ### Names
 
 # %%
+from facenb.metrics.direction_labels import entanglement, name_directions
+
 rows = {}
 for name, values in response.items():
     named = name_directions(values, ATTRIBUTES, least=0.1, seed=seed)
@@ -305,6 +305,8 @@ folder.table(
 # over the judging faces; DTH's lead over each rival is paired.
 
 # %%
+from facenb.metrics.statistics import bootstrap
+
 half = len(walked) // 2
 chosen = {name: values[:half].mean(0).abs().argmax(0) for name, values in pearson.items()}
 
@@ -362,6 +364,12 @@ for name in ("SDD", "SHP", "HDP", "DTJ"):
 
 
 # %%
+from facenb.methods.two_stage import held_out_penalty, load_config, rotation_angles
+from facenb.methods.two_stage.configs import profile_for
+from facenb.storage import cache
+from facenb.storage.files import sha256_tensor
+
+
 def penalty_of(name: str, method: str) -> float:
     config = load_config(method, profile_for(G, profile))
     inputs = {"config": str(config), "generator": G.fingerprint, "device": device, "directions": sha256_tensor(everything[name].vectors)}  # fmt: skip
@@ -373,7 +381,7 @@ def penalty_of(name: str, method: str) -> float:
 rows = {}
 for name in ["DTJ", "DTH", *(n for n in VARIED if n.startswith("dth"))]:
     method = "DTJ" if name == "DTJ" else "DTH"
-    turned = angles_moved(sets["SDD"].vectors, everything[name].vectors)
+    turned = rotation_angles(sets["SDD"].vectors, everything[name].vectors)
     rows[name] = {"matrix": everything[name].provenance["config"]["matrix"], "turned (degrees)": float(turned.mean()),
                   "smallest angle": everything[name].provenance["smallest_angle"],
                   "its penalty / stage one's": penalty_of(name, method) / penalty_of("SDD", method)}  # fmt: skip

@@ -32,25 +32,7 @@ import torch
 from IPython.display import Markdown, display
 
 import facenb
-from facenb.editors import compose, load_editors
 from facenb.figures import FigureFolder, image_grid, strip_images, synthesize_each
-from facenb.methods.by_attribute import by_attribute
-from facenb.methods.ganspace import GANSpace
-from facenb.methods.interfacegan import InterFaceGAN
-from facenb.methods.latent_transformer import (
-    LATENTS,
-    LatentTransformer,
-    fit_classifier,
-    fit_side_by_side,
-    label_thresholds,
-    split,
-    two_sided,
-)  # fmt: skip
-from facenb.metrics.attribute_correlation import label_correlation
-from facenb.metrics.compare import compare
-from facenb.metrics.linear_probe import LinearProbe
-from facenb.metrics.preservation import embed, false_acceptance_threshold
-from facenb.metrics.statistics import bootstrap
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.samples import load_samples
@@ -120,6 +102,8 @@ space = "w" if remark.styles else "z"
 # last tenth is for validation: neither classifier nor transformers see it.
 
 # %%
+from facenb.methods.latent_transformer import label_thresholds, split, two_sided
+
 smoke, laptop = profile == "smoke", profile == "laptop" and remark.own
 samples = load_samples(G, scorers, 20_000 if remark.own else sizes.samples, space)
 learn, held = split(samples)
@@ -139,6 +123,8 @@ words = {a.name: (a.low, a.high) for a in scorers.attributes}
 # have converged after as many epochs.
 
 # %%
+from facenb.methods.latent_transformer import fit_classifier
+
 x = learn.latents.values
 linear = fit_classifier(x, labels, NAMES, hidden=None, learning_rate=5e-3, seed=seed)
 C = fit_classifier(x, labels, NAMES, seed=seed)
@@ -154,6 +140,9 @@ folder.table(T31, "classifiers", f"Precision, recall, F1 and AUC on {len(held)} 
 
 
 # %%
+from facenb.metrics.statistics import bootstrap
+
+
 def mean_f1(rows: torch.Tensor) -> torch.Tensor:
     called, present = rows[..., 0], rows[..., 1]
     return (2 * (called * present).sum(0) / (called + present).sum(0).clamp(min=1)).mean()
@@ -181,6 +170,9 @@ display(Markdown("Mean F1, three layers minus one: {estimate:+.3f} (95 % interva
 # cosine between the moves of two latents, 1 for a linear edit.
 
 # %%
+from facenb.methods.latent_transformer import LATENTS, fit_side_by_side
+from facenb.metrics.attribute_correlation import label_correlation
+
 COST = "smile"
 gamma = label_correlation(labels)
 shared = {"classifier": C, "hidden": 128, "learning_rate": 1e-3, "targets": [COST], "seed": seed, "features": "probability",
@@ -221,6 +213,10 @@ folder.table(costs, "reconstruction", f"{COST} at α = 1.25 by the latent classi
 # (`python -m scripts.train_transformers`). One of them, drawn at random, is trained again here and compared.
 
 # %%
+from facenb.editors import load_editors
+from facenb.methods.interfacegan import InterFaceGAN
+from facenb.methods.latent_transformer import LatentTransformer
+
 TARGETS = [n for n in ("age", "glasses", "gender", "smile") if n in NAMES]
 if remark.own:
     transformers, boundaries = load_editors("transformers"), load_editors("interfacegan")
@@ -248,6 +244,9 @@ if laptop:
 # AU06 and AU12 do not count as other attributes: *smile* is their mean.
 
 # %%
+from facenb.metrics.compare import compare
+from facenb.metrics.preservation import embed, false_acceptance_threshold
+
 identity = facenb.load_identity(framing=G.framing, device=device)
 if identity.threshold is None:
     people = embed(G, identity, G.sample(100 if smoke else 1000, seed=seed + 2))
@@ -313,6 +312,10 @@ display(Markdown(" ".join(
 # number of standard deviations. GANSpace's component is the one that the score follows best.
 
 # %%
+from facenb.methods.by_attribute import by_attribute
+from facenb.methods.ganspace import GANSpace
+from facenb.metrics.linear_probe import LinearProbe
+
 ok = held["quality"] > samples["quality"].median()
 for name, limit in {"glasses": 0.0, "hat": 0.0, "fringe": 0.0, "wavy_hair": 0.0}.items():
     ok &= held[name] < limit if name in NAMES and remark.own else ok
@@ -363,6 +366,8 @@ folder.save(F3, "F3_progressive", f"{F3_NAME}, progressively, two faces", photo=
 # from the latent that the last one gave.
 
 # %%
+from facenb.editors import compose
+
 SEQUENCE = [n for n in ("wavy_hair", "fringe", "glasses") if n in transformers] or TARGETS[:2]
 sequences = {}
 for method, editors in METHODS.items():

@@ -36,25 +36,8 @@ import torch
 from IPython.display import Markdown, display
 
 import facenb
-from facenb.editors import load_editors
 from facenb.figures import FigureFolder, image_grid, synthesize_each
 from facenb.latents import Latents
-from facenb.methods.by_attribute import by_attribute
-from facenb.methods.ganspace import GANSpace
-from facenb.methods.interfacegan import InterFaceGAN
-from facenb.methods.latent_transformer import label_thresholds, two_sided
-from facenb.methods.sgf import STEP, fit_fields, jacobian, load_config, sgf_editors
-from facenb.methods.sgf.files import load_fields
-from facenb.metrics.compare import compare
-from facenb.metrics.linear_probe import LinearProbe
-from facenb.metrics.mds import (
-    curve,
-    harmonic_mean,
-    moved,
-    outcomes,
-    running_trapezoid,
-    towards_other_side,
-)
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.samples import load_samples
@@ -118,6 +101,9 @@ space = "w" if remark.styles else "z"
 # generator they are trained here. What the noise is for is seen in a moment.
 
 # %%
+from facenb.methods.sgf import fit_fields, load_config
+from facenb.methods.sgf.files import load_fields
+
 smoke = profile == "smoke"
 if remark.own:
     FIELDS, provenance = load_fields("sgf_attributes")
@@ -153,6 +139,8 @@ folder.number("F3", F3)
 folder.table(pd.DataFrame(F3).T, "F3_mapping", f"Reconstruction of {len(held)} samples, spectral radius of ∂F/∂z on 16")
 
 # %%
+from facenb.methods.sgf import jacobian
+
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 for colour, (name, field) in zip(("C0", "C1"), PAIR.items(), strict=True):
     c = (few[1] - field.mean_) / field.scale_
@@ -179,10 +167,12 @@ folder.save(figure, "F3_spectrum", "Eigenvalues and spectral radius of ∂F/∂z
 # ### Neumann series against the exact solve
 #
 # What is a field worth? To say so without an image there is a *linear probe*: least squares from latents to scores.
-# *Moves*: by how much the asked score changes, of the 1 standard deviation it was asked for. *Leak*: what the mean other score does, per
-# move.
+# *Change*: by how much the asked score changes, of the 1 standard deviation asked for. *Side effect*: the mean
+# change of the other scores, here per change of the asked one.
 
 # %%
+from facenb.metrics.linear_probe import LinearProbe
+
 probe = LinearProbe().fit(samples.latents.values, samples.scores)
 ORDERS = [0, 1, 2, 4, 8] if not smoke else [0, 1]
 change = SGF.scale_ * torch.tensor([n == "smile" for n in NAMES])
@@ -198,7 +188,7 @@ folder.table(series, "neumann", "Distance to the exact solve (relative), and the
 # %%
 display(Markdown(" ".join(
     f"*{name}*: from order 0 to {ORDERS[-1]} the distance to the exact solve goes from {series.loc[(name, '0'), 'gap']:.2f} to {series.loc[(name, str(ORDERS[-1])), 'gap']:.2f}; "
-    f"order 1 leaks {series.loc[(name, '1'), 'leak / move']:.2f} per move, the exact solve {series.loc[(name, 'exact'), 'leak / move']:.2f}."
+    f"the side effect per change is {series.loc[(name, '1'), 'side effect / change']:.2f} with order 1 and {series.loc[(name, 'exact'), 'side effect / change']:.2f} with the exact solve."
     for name in PAIR)))  # fmt: skip
 
 # %% [markdown]
@@ -209,6 +199,10 @@ display(Markdown(" ".join(
 # without (appendix J) they are taken to change as asked, and the walk is over after $1/\lambda$ steps.
 
 # %%
+from facenb.methods.latent_transformer import label_thresholds, two_sided
+from facenb.methods.sgf import STEP
+from facenb.metrics.mds import larger_change, outcomes, towards_other_side
+
 P = G.variant(truncation=0.8) if remark.styles else G  # the paper's truncation, for all faces that are edited
 CUT, SPREAD = label_thresholds(samples.scores, scorers.attributes), samples.scores.std(0)
 N, FEW, MAX_STEPS = (8, 4, 3) if smoke else (32, 12, 15)
@@ -232,10 +226,12 @@ def walked(field, name: str, look, step: float = STEP, z=start.values[:FEW], see
 def points(name: str, seen: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """`outcomes` of scores (N, S, A)."""
     i = NAMES.index(name)
-    return outcomes(seen, after, i, CUT[i], moved(SPREAD))
+    return outcomes(seen, after, i, CUT[i], larger_change(SPREAD))
 
 
 # %%
+from facenb.metrics.mds import curve
+
 WALKED = [n for n in ("gender", "smile") if n in SEEN][: 1 if smoke else 2]
 WALKS = {(n, k): walked(f, n, observe) for n in WALKED for k, f in PAIR.items()}
 rows = {}
@@ -268,6 +264,8 @@ folder.save(grid, "algorithm1", f"Algorithm 1 to the other side of {SHOWN}, and 
 # printed MDS is its *maximum*.
 
 # %%
+from facenb.metrics.mds import harmonic_mean, running_trapezoid
+
 PRINTED = {  # accuracy, disentanglement, accumulated MDS, harmonic mean, as in Table 3
     "SGF": [(0.18, 0.986, 0.179, 0.304), (0.48, 0.915, 0.464, 0.630), (0.79, 0.890, 0.744, 0.837),
             (0.93, 0.872, 0.867, 0.900), (0.99, 0.859, 0.919, 0.920), (0.98, 0.842, 0.910, 0.906)],
@@ -308,6 +306,13 @@ folder.save(figure, "F4_metric", "What the metric measures, and the paper's own 
 # for which there is no scorer: *grey hair* is in its place.
 
 # %%
+from facenb.editors import load_editors
+from facenb.methods.by_attribute import by_attribute
+from facenb.methods.ganspace import GANSpace
+from facenb.methods.interfacegan import InterFaceGAN
+from facenb.methods.sgf import sgf_editors
+from facenb.metrics.compare import compare
+
 TARGETS = [n for n in ("gender", "bald", "smile", "grey_hair", "beard") if n in SEEN][: 2 if smoke else 4]
 if remark.own:
     boundaries = load_editors("interfacegan")

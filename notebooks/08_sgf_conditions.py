@@ -39,17 +39,10 @@ from IPython.display import Markdown, display
 import facenb
 from facenb.figures import FigureFolder, image_grid, strip_images, synthesize_each
 from facenb.latents import Latents
-from facenb.methods.latent_optimization import optimise_latents
-from facenb.methods.latent_transformer import label_thresholds
-from facenb.methods.sgf import fit_sgf, load_config, sgf_editors
-from facenb.methods.sgf.files import load_fields, shipped_field
-from facenb.metrics.linear_probe import LinearProbe
-from facenb.metrics.mds import towards_other_side
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.samples import load_samples
 from facenb.sampling import sample_scored, score, score_once
-from facenb.scorers.conditions import Landmarks, joint
 
 sizes = load_profile(profile)
 G = facenb.load_generator(generator, device)
@@ -96,6 +89,10 @@ space = "w" if remark.styles else "z"
 # The attributes' field of notebook 07. The faces are new, truncated, and those of the highest quality among them.
 
 # %%
+from facenb.methods.latent_transformer import label_thresholds
+from facenb.methods.sgf import fit_sgf, load_config
+from facenb.methods.sgf.files import load_fields
+
 smoke = profile == "smoke"
 if remark.own:
     SGF = load_fields("sgf_attributes")[0]["w"]
@@ -133,6 +130,9 @@ def images(z: torch.Tensor) -> torch.Tensor:
 # keypoints`), it is trained here on 1,000 samples.
 
 # %%
+from facenb.methods.sgf.files import shipped_field
+from facenb.scorers.conditions import Landmarks, joint
+
 LOOKS = [n for n in ("gender", "age", "glasses", "beard", "fringe", "long_hair", "brightness", "warmth") if n in NAMES]
 landmarks = Landmarks(G.framing)
 both = joint(landmarks, facenb.load_scorers(LOOKS, G.framing, device))
@@ -263,6 +263,10 @@ folder.save(image_grid(shown, column_labels=["original", *(f"yaw {s:+g} sd" for 
 # Algorithm 1. The linear probe (notebook 07) knows only what a direction does to faces in general.
 
 # %%
+from facenb.methods.latent_optimization import optimise_latents
+from facenb.metrics.linear_probe import LinearProbe
+from facenb.metrics.mds import towards_other_side
+
 NINE, i = "gender", NAMES.index("gender")
 four, seen = start.values[:4], before[:4]
 sign = towards_other_side(seen[:, i], CUT[i])
@@ -293,6 +297,8 @@ folder.save(F9_grid, "F9_optimisation", f"{NINE} by SGF and by optimising the la
 # The fast version as an editor: a strength is how many standard deviations the score is asked to change by.
 
 # %%
+from facenb.methods.sgf import sgf_editors
+
 editors = sgf_editors(SGF, observe, space=space)
 ASKED = [-4.0, -2.0, 0.0, 2.0, 4.0]
 F13_strips = torch.cat([strip_images(P, editors[name], start[:2], ASKED) for name in ("yaw", "age")])

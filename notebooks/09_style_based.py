@@ -33,20 +33,12 @@ import torch
 from IPython.display import Markdown, display
 
 import facenb
-from facenb.editors import Editors, LinearEditor
 from facenb.figures import FigureFolder, heatmap, heatmaps, image_grid, strip_images
 from facenb.latents import Latents
-from facenb.methods.ganspace import GANSpace
-from facenb.methods.interfacegan import InterFaceGAN
-from facenb.methods.latent_transformer import label_thresholds
-from facenb.metrics.compare import compare
-from facenb.metrics.path_length import perceptual_path_lengths, slerp, trimmed_mean
-from facenb.metrics.statistics import bootstrap, pearson
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.samples import load_samples
 from facenb.sampling import score_edits, score_once
-from facenb.storage.cache import cached
 
 sizes, smoke = load_profile(profile), profile == "smoke"
 G = facenb.load_generator(generator, device)
@@ -92,6 +84,8 @@ shown = G.variant(truncation=0.7) if remark.styles else G
 # The samples of notebook 02, each with its $z$ and its $w$.
 
 # %%
+from facenb.methods.interfacegan import InterFaceGAN
+
 samples = {s: load_samples(G, scorers, sizes.samples, s, check=s == SPACES[-1]) for s in SPACES}
 best = samples[SPACES[-1]]
 NAMES = ["yaw", "smile", "mouth_open", "gender", "age", "glasses", "hat", "beard", "fringe", "bald", "grey_hair",
@@ -135,6 +129,9 @@ folder.table(pd.DataFrame(shape).T, "geometry", "Both spaces; effective dimensio
 
 
 # %%
+from facenb.metrics.statistics import pearson
+
+
 def frame(matrix) -> pd.DataFrame:
     return pd.DataFrame(matrix.numpy(), NAMES, NAMES)
 
@@ -154,6 +151,33 @@ folder.number("entanglement", T2["mean |value|"].to_dict())
 folder.table(T2, "T2_entanglement", f"{upper.sum()} pairs of attributes")
 
 # %% [markdown]
+# ### A traditional generator beside both
+#
+# The DCGAN has a $Z$ and no mapping network, as PGGAN in the InterFaceGAN paper. It makes other faces, and other probes
+# score them. The levels of the rows can therefore hardly be compared; the pattern can: is $Z$ of a style-based generator less
+# separable than $Z$ of a generator that has nothing else?
+
+# %%
+if remark.styles:
+    traditional = facenb.load_generator("digiface-dcgan-64", device)
+    its_scorers = facenb.load_scorers(framing=traditional.framing, device=device)
+    known = {"DCGAN, Z": load_samples(traditional, its_scorers, 256 if smoke else 4000, "z")}
+    fitted = {"DCGAN, Z": InterFaceGAN(fraction, seed=seed).fit(traditional, known["DCGAN, Z"])}
+    known |= {f"FFHQ, {s.upper()}": samples[s] for s in SPACES}
+    fitted |= {f"FFHQ, {s.upper()}": methods[s] for s in SPACES}
+    common = [n for n in NAMES if n in known["DCGAN, Z"].names]
+    pairs_of = torch.ones(len(common), len(common)).triu(1).bool()
+    rows = {}
+    for label, method in fitted.items():
+        normals = method.editors().select(common).vectors
+        cosines = (normals @ normals.T)[pairs_of]
+        correlations = pearson(torch.stack([known[label][n] for n in common], 1))[pairs_of]
+        rows[label] = {"validation accuracy": sum(method.boundaries_[n].accuracy_["validation"] for n in common) / len(common),
+                       "mean |cosine|": float(cosines.abs().mean()), "mean |correlation of scores|": float(correlations.abs().mean())}  # fmt: skip
+    folder.number("traditional generator", rows)
+    display(folder.table(pd.DataFrame(rows).T, "traditional", f"{', '.join(common)}: boundaries of {fraction:.0%} a side"))
+
+# %% [markdown]
 # ### Figure 9: glasses in Z, in W, and with age fixed
 #
 # All of them on the same faces, towards the other side of each attribute, by the comparison that notebook 11 uses.
@@ -162,6 +186,10 @@ folder.table(T2, "T2_entanglement", f"{upper.sum()} pairs of attributes")
 # generator's own latents differ when their distance does.
 
 # %%
+from facenb.editors import Editors, LinearEditor
+from facenb.methods.latent_transformer import label_thresholds
+from facenb.metrics.compare import compare
+
 TARGETS, STRENGTHS = ["glasses", "age"], {"z": [1.0, 2.0, 4.0], "w": [2.0, 4.0, 7.0]}
 spread = {s: samples[s].latents.values.T.cov() for s in SPACES}
 lines = {}
@@ -271,6 +299,8 @@ if layers:
 # ### GANSpace by layers: E(v, a–b)
 
 # %%
+from facenb.methods.ganspace import GANSpace
+
 if layers:
     components = GANSpace(4, space="w", n=sizes.activations, seed=seed).fit(G).editors()
     face, SIGMAS, rows = shown.sample(1, seed + 34, "w+"), [-2.0, 0.0, 2.0], []
@@ -290,6 +320,10 @@ if layers:
 # the scoring size (256 pixels), since there are many.
 
 # %%
+from facenb.metrics.path_length import perceptual_path_lengths, trimmed_mean
+from facenb.metrics.statistics import bootstrap
+from facenb.storage.cache import cached
+
 PATHS = 4 if smoke else 32
 identity = facenb.load_identity("faceres", framing=G.framing, device=device)
 rows = {}
@@ -302,6 +336,8 @@ folder.number("path length", PPL["path length"].to_dict())
 folder.table(PPL, "path_length", f"{PATHS} paths, 95 % intervals")
 
 # %%
+from facenb.metrics.path_length import slerp
+
 a, b = shown.sample(2, seed + 35)[0], shown.sample(2, seed + 35)[1]
 ways = torch.linspace(0, 1, 6)[:, None]
 between = {"Z, arc": Latents(slerp(a.values, b.values, ways), "z")}

@@ -10,11 +10,11 @@ from facenb.editors import Editors
 from facenb.metrics.direction_labels import (
     best_directions,
     entanglement,
+    l1_normalise,
     name_directions,
     path_correlations,
     path_responses,
     rename,
-    share_of_row,
 )
 
 STEPS = torch.arange(21.0)
@@ -97,7 +97,7 @@ TABLE = torch.tensor([[0.0, -0.8, 0.0], [0.3, 0.3, 0.3], [0.9, 0.1, -0.2], [0.0,
 
 
 def test_share_of_row_and_entanglement():
-    shares = share_of_row(TABLE)
+    shares = l1_normalise(TABLE)
     assert shares[:3].sum(dim=1).tolist() == pytest.approx([1, 1, 1])
     assert shares[3].tolist() == [0, 0, 0]
     index = entanglement(TABLE)

@@ -17,10 +17,10 @@ from facenb.methods.two_stage import (
     Config,
     DirectionLearner,
     DirectionMatrix,
-    angles_moved,
     gram_schmidt,
     load_config,
     make_reconstructor,
+    rotation_angles,
     smallest_angle,
 )
 from facenb.methods.two_stage.discovery import Task, ask, held_out
@@ -152,7 +152,7 @@ def test_angles():
     assert smallest_angle(rows) == pytest.approx(45, abs=1e-3)  # lines: a sign does not matter
     assert smallest_angle(torch.eye(3)) == 90
     turned = torch.tensor([[1.0, 0.0, 1e-4], [0.0, 1.0, 0.0], [1.0, 0.0, -1.0]])
-    assert angles_moved(rows, turned).tolist() == pytest.approx([0.0057296, 0, 180], rel=1e-3)
+    assert rotation_angles(rows, turned).tolist() == pytest.approx([0.0057296, 0, 180], rel=1e-3)
 
 
 def test_a_matrix_that_cannot_be_says_what_was_given_and_what_is_allowed():

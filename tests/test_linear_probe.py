@@ -44,17 +44,17 @@ def test_of_noise_that_the_code_does_not_tell_it_explains_its_share():
 
 
 @pytest.mark.parametrize("share", [1.0, 0.25])
-def test_a_field_that_moves_one_score_alone_moves_it_and_leaks_nothing(probe, share):
+def test_a_field_that_moves_one_score_alone_changes_it_without_side_effects(probe, share):
     heard = probe.responses(Field(share), codes[:4], scores[:4])
     expected = share * torch.eye(C).double()[:, None].expand(C, 4, C)
     assert torch.allclose(heard, expected, atol=1e-9)
     found = probe.evaluate(Field(share), codes[:4], scores[:4])
-    assert found["moves"] == pytest.approx(share)
-    assert found["leak / move"] == pytest.approx(0, abs=1e-9)
+    assert found["change"] == pytest.approx(share)
+    assert found["side effect / change"] == pytest.approx(0, abs=1e-9)
 
 
-def test_what_strays_into_the_others_is_heard(probe):
-    assert probe.evaluate(Field(stray=0.3), codes[:4], scores[:4])["leak / move"] > 0.05
+def test_side_effects_are_measured(probe):
+    assert probe.evaluate(Field(stray=0.3), codes[:4], scores[:4])["side effect / change"] > 0.05
 
 
 def test_shapes_and_nan_are_refused():

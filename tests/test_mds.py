@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from facenb.metrics.mds import (
-    crossed,
     curve,
     harmonic_mean,
+    label_change,
+    larger_change,
     mds,
-    moved,
     outcomes,
     resampled,
     running_trapezoid,
@@ -82,31 +82,40 @@ def manipulation_curve(before, after, target, cut, changed, denominator=None):
 
 
 def test_a_curve_counted_by_hand():
-    accuracy, disentanglement = manipulation_curve(BEFORE, AFTER, 0, 0.0, moved(THRESHOLDS))
+    accuracy, disentanglement = manipulation_curve(BEFORE, AFTER, 0, 0.0, larger_change(THRESHOLDS))
     assert accuracy.tolist() == [0, 0.5, 1]
     assert disentanglement.tolist() == [1, 0.5, 0.5]  # failures never count as entangled
     assert mds(accuracy, disentanglement) == pytest.approx(0.5 * 0.75 + 0.5 * 0.5)
 
 
 def test_changed_and_the_denominator_are_the_callers():
-    of_three = manipulation_curve(BEFORE, AFTER, 0, 0.0, moved(THRESHOLDS), denominator=3)[1]
+    of_three = manipulation_curve(BEFORE, AFTER, 0, 0.0, larger_change(THRESHOLDS), denominator=3)[
+        1
+    ]
     assert of_three[1] == pytest.approx(1 - 1 / 3)
-    assert manipulation_curve(BEFORE, AFTER, 0, 0.0, moved(10 * THRESHOLDS))[1].tolist() == [1] * 3
+    assert (
+        manipulation_curve(BEFORE, AFTER, 0, 0.0, larger_change(10 * THRESHOLDS))[1].tolist()
+        == [1] * 3
+    )
     cuts = torch.tensor([0.0, -0.1, 0.1])  # sample 1 strong: 0 → 0.5 and 0 → −0.5 cross neither
-    assert manipulation_curve(BEFORE, AFTER, 0, 0.0, crossed(cuts))[1].tolist() == [1, 0.5, 0.75]
+    assert manipulation_curve(BEFORE, AFTER, 0, 0.0, label_change(cuts))[1].tolist() == [
+        1,
+        0.5,
+        0.75,
+    ]
     with pytest.raises(ValueError, match="expected 2 or more"):
-        outcomes(BEFORE, AFTER, 0, 0.0, moved(THRESHOLDS), denominator=1)
+        outcomes(BEFORE, AFTER, 0, 0.0, larger_change(THRESHOLDS), denominator=1)
 
 
 def test_the_target_itself_is_not_one_of_the_others():
     after = BEFORE[:, None] + torch.tensor([[[-100.0, 0.0, 0.0]], [[-100.0, 0.0, 0.0]]])
-    accuracy, disentanglement = manipulation_curve(BEFORE, after, 0, 0.0, moved(THRESHOLDS))
+    accuracy, disentanglement = manipulation_curve(BEFORE, after, 0, 0.0, larger_change(THRESHOLDS))
     assert (accuracy.tolist(), disentanglement.tolist()) == ([0.5], [1])
 
 
 def test_goals_of_their_own_for_each_sample():
     goals = torch.tensor([1.5, 0.2])
-    accuracy, _ = manipulation_curve(BEFORE, AFTER, 0, goals, moved(THRESHOLDS))
+    accuracy, _ = manipulation_curve(BEFORE, AFTER, 0, goals, larger_change(THRESHOLDS))
     assert accuracy.tolist() == [0, 0.5, 1]  # in the middle only sample 1 (0.1) has passed its goal
 
 
@@ -132,13 +141,13 @@ def test_resampled_curves_are_those_of_the_samples_drawn():
 
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"before \(N, A\) and after \(N, S, A\)"):
-        manipulation_curve(BEFORE, BEFORE, 0, 0.0, moved(THRESHOLDS))
+        manipulation_curve(BEFORE, BEFORE, 0, 0.0, larger_change(THRESHOLDS))
     with pytest.raises(ValueError, match=r"column 0\.\.2, given 3"):
-        manipulation_curve(BEFORE, AFTER, 3, 0.0, moved(THRESHOLDS))
+        manipulation_curve(BEFORE, AFTER, 3, 0.0, larger_change(THRESHOLDS))
     with pytest.raises(ValueError, match="NaN"):
-        manipulation_curve(BEFORE, AFTER * float("nan"), 0, 0.0, moved(THRESHOLDS))
+        manipulation_curve(BEFORE, AFTER * float("nan"), 0, 0.0, larger_change(THRESHOLDS))
     with pytest.raises(ValueError, match="above 0"):
-        moved(torch.zeros(3))
+        larger_change(torch.zeros(3))
     with pytest.raises(ValueError, match=r"values in 0\.\.1"):
         running_trapezoid(torch.tensor([18.0]), torch.tensor([0.9]))
     with pytest.raises(ValueError, match="S ≥ 1"):

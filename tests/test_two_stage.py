@@ -19,9 +19,9 @@ from facenb.methods.two_stage import (
     DirectionLearner,
     DirectionMatrix,
     Training,
-    angles_moved,
     held_out_penalty,
     load_config,
+    rotation_angles,
 )
 from facenb.methods.two_stage.trained import learned
 from facenb.storage.checkpoints import CheckpointError
@@ -138,7 +138,7 @@ def test_without_orthogonality_directions_turn_less_far_for_the_same_end():
     turned = {}
     for matrix in ("free", "expm"):
         learner = fitted("DTH", Quadratic(), matrix=matrix, steps=150, batch=18)
-        turned[matrix] = angles_moved(stage_one().vectors, learner.vectors_).mean()
+        turned[matrix] = rotation_angles(stage_one().vectors, learner.vectors_).mean()
     assert 5 < turned["free"] < 0.8 * turned["expm"]
 
 

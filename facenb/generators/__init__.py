@@ -41,7 +41,7 @@ def load_generator(
 
     Args:
         dtype: torch.bfloat16 is much faster where the processor has it (AVX512-BF16, AMX, recent
-            GPUs), for pictures that differ by about as much as rounding to 8 bits. It is for
+            GPUs), for images that differ by about as much as rounding to 8 bits. It is for
             looking at many of them; penalties divide that difference by ε² and need float32.
 
     Raises:
@@ -54,7 +54,7 @@ def load_generator(
         generator = _OUTSIDE[name]()
     else:
         generator = pretrained.load(weights_file(name), name if name in _NAMES else None)
-    if dtype != torch.float32:  # other pictures, so other entries in every cache
+    if dtype != torch.float32:  # other images, so other entries in every cache
         if isinstance(generator, StyleBased):
             return generator.variant(precision=dtype).to(device)
         generator.fingerprint += f"-{dtype}"

@@ -1,6 +1,6 @@
 """The embedded generator: a DCGAN (Radford et al., 2016) trained on DigiFace-1M.
 
-DigiFace-1M is rendered, so no real person's face is behind these pictures. The weights are those of
+DigiFace-1M is rendered, so no real person's face is behind these images. The weights are those of
 the PyPI package gan-face-generate 1.1.1 (MIT); the network is five transposed convolutions.
 """
 

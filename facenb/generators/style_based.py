@@ -30,7 +30,7 @@ class StyleBased(Generator):
         name, fingerprint: as of every `Generator`.
 
     Attributes:
-        network: the networks; `network.synthesize` gives pictures before they are bounded.
+        network: the networks; `network.synthesize` gives images before they are bounded.
         w_layers: L, the number of codes in w+.
         truncation, noise: what `variant` was asked for.
     """
@@ -64,9 +64,9 @@ class StyleBased(Generator):
         Args:
             truncation: ψ of w ← w̄ + ψ·(w − w̄) on the way from z; 1 changes nothing. Codes given
                 in w or w+ are taken as they are; `truncate` is for them.
-            noise: "stored", "none", or a seed. It is the same for every picture in all three
-                cases, so that pictures are a function of their codes.
-            precision: of the feature maps. torch.bfloat16 is for looking at many pictures.
+            noise: "stored", "none", or a seed. It is the same for every image in all three
+                cases, so that images are a function of their codes.
+            precision: of the feature maps. torch.bfloat16 is for looking at many images.
         """
         other = copy.copy(self)
         other._modules = dict(self._modules)  # shares the network, not what names it
@@ -80,7 +80,7 @@ class StyleBased(Generator):
         settings = (other.truncation, other.noise, str(other.network.precision))
         plain = (1.0, STORED, str(torch.float32))
         other.fingerprint = self._weights
-        if settings != plain:  # other pictures, so other entries in every cache
+        if settings != plain:  # other images, so other entries in every cache
             other.fingerprint += "-" + "-".join(map(str, settings))
         return other
 

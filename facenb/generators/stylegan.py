@@ -97,7 +97,7 @@ class StyleGANNetwork(nn.Module):
     map = StyleGAN2Network.map
 
     def synthesize(self, w: Tensor, noise: Sequence[Tensor | None] | None = None) -> Tensor:
-        """The picture (N, 3, R, R), about [−1, 1] but not bounded.
+        """The image (N, 3, R, R), about [−1, 1] but not bounded.
 
         Args:
             w: (N, w) or (N, 2n, w).

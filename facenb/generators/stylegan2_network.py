@@ -33,7 +33,7 @@ Conventions, all those of the published networks:
   [1, 3, 3, 1] ⊗ [1, 3, 3, 1] / 16 with padding 1.
 - Demodulation by 1/√(Σ (scale·s·weight)² + 1e-8), not in ToRGB.
 - noise_strength·noise is added before the bias, one number a pixel for all channels.
-- The picture of a resolution is added to the one before, doubled with the same kernel.
+- The image of a resolution is added to the one before, doubled with the same kernel.
 - `clamp`, 256 in networks trained by stylegan2-ada-pytorch, bounds every layer's output.
 
 A grouped convolution for every sample, as in the published code, is not needed: a convolution is
@@ -80,7 +80,7 @@ class Layout:
 
     @property
     def w_layers(self) -> int:
-        """L: how many codes a picture has in w+."""
+        """L: how many codes an image has in w+."""
         return 2 * len(self.channels)
 
 
@@ -184,7 +184,7 @@ class StyleGAN2Network(nn.Module):
     Attributes:
         layout: its shape.
         precision: dtype of the feature maps; bfloat16 is faster where the processor has it, while
-            styles, demodulation and the picture's sum stay in float32.
+            styles, demodulation and the image's sum stay in float32.
     """
 
     def __init__(self, layout: Layout, precision: torch.dtype = torch.float32) -> None:
@@ -211,7 +211,7 @@ class StyleGAN2Network(nn.Module):
         return x
 
     def synthesize(self, w: Tensor, noise: Sequence[Tensor | None] | None = None) -> Tensor:
-        """The picture (N, 3, R, R), float32, about [−1, 1] but not bounded.
+        """The image (N, 3, R, R), float32, about [−1, 1] but not bounded.
 
         Args:
             w: (N, w) or (N, L, w).

@@ -1,6 +1,6 @@
 """What a direction does: attribute scores along it, their correlation with the path, a name.
 
-Niu et al. (2023) traverse every direction in equal steps, score every picture, and correlate each
+Niu et al. (2023) traverse every direction in equal steps, score every image, and correlate each
 attribute's scores with the index of the step; the mean over samples ranks directions and names
 them. Scores come in as (N, K, S, A): samples, directions, steps, attributes, from
 `sampling.score_paths`.
@@ -31,7 +31,7 @@ def path_correlations(scores: Tensor, index: Tensor | None = None) -> Tensor:
     Args:
         scores: (…, S, A), S ≥ 2 steps.
         index: (S,) or (S, A), what the scores are compared with; 0 to S − 1 when left out. For a
-            score that falls off on both sides of the unedited picture, such as identity, give
+            score that falls off on both sides of the unedited image, such as identity, give
             |step|, as the public code does.
 
     Returns:
@@ -66,7 +66,7 @@ def path_responses(
     return covariance / spread_index * (scores.shape[-2] / (scores.shape[-2] - 1)) ** 0.5
 
 
-def share_of_row(matrix: Tensor) -> Tensor:
+def l1_normalise(matrix: Tensor) -> Tensor:
     """|matrix| (K, A) with every direction's row summing to 1: the public code's "corr_l1".
 
     A direction that nothing responds to gets zeros (the code divides 0 by 0).
@@ -82,7 +82,7 @@ def entanglement(matrix: Tensor) -> Tensor:
     0 when one attribute alone responds, 1 − 1/A when all respond alike, NaN when none does. It is
     what the best attribute leaves of the row in the public code's L1-normalised table.
     """
-    best = share_of_row(matrix).amax(dim=-1)
+    best = l1_normalise(matrix).amax(dim=-1)
     return (1 - best).where(best > 0, torch.nan)
 
 

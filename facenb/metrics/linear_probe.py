@@ -49,7 +49,7 @@ class LinearProbe(BaseEstimator):
         return shifts @ self.weight_.T
 
     def r2(self, values: Tensor, scores: Tensor) -> Tensor:
-        """R² (C,): the share of each score's variance on these samples that the map explains."""
+        """R² (C,): the fraction of each score's variance on these samples that the map explains."""
         standard = (scores - self.mean_) / self.scale_
         missing = standard - self.change(values - self.centre_)
         return 1 - missing.square().sum(0) / standard.square().sum(0)
@@ -69,11 +69,14 @@ class LinearProbe(BaseEstimator):
         """How well a field changes each score, and no other, at N codes with these scores.
 
         Returns:
-            "moves": by how many standard deviations the asked score moves, of the 1 asked for, mean
-            over codes and scores. "leak / move": what the mean other score does, for each unit that
-            the asked one moves; the median over the scores that were asked.
+            "change": by how many standard deviations the asked score changes, of the 1 asked for;
+            mean over latents and scores. "side effect / change": the mean change of the other
+            scores for each unit of the asked one; median over the scores that were asked.
         """
         changes = self.responses(field, values, scores, order)
         own = changes.diagonal(dim1=0, dim2=2).mean(0)
-        leaks = (changes.abs().mean(1).sum(1) - own.abs()) / (len(own) - 1)
-        return {"moves": float(own.mean()), "leak / move": float((leaks / own.abs()).median())}
+        others = (changes.abs().mean(1).sum(1) - own.abs()) / (len(own) - 1)
+        return {
+            "change": float(own.mean()),
+            "side effect / change": float((others / own.abs()).median()),
+        }

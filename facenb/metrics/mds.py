@@ -8,7 +8,7 @@ One edit of one attribute is done at S strengths, weak to strong. Each strength 
 The points are the curve; the area under it, from (accuracy 0, disentanglement 1) on, is the score.
 Methods whose strengths mean different things can so be compared.
 
-    found = outcomes(before, after, target, cut, moved(spread))
+    found = outcomes(before, after, target, cut, larger_change(deviations))
     accuracy, disentanglement = curve(found)
     score = mds(accuracy, disentanglement)
 
@@ -64,7 +64,7 @@ def mds(accuracy: Tensor, disentanglement: Tensor) -> float:
 
 
 def harmonic_mean(accuracy: Tensor, disentanglement: Tensor) -> Tensor:
-    """2ad / (a + d), elementwise; 0 where both are 0. Its peak is the strength to show pictures of.
+    """2ad / (a + d), elementwise; 0 where both are 0. Its peak is the strength to show images of.
 
     The last column of Table 3, and the green circles of Fig. 5.
     """
@@ -72,7 +72,7 @@ def harmonic_mean(accuracy: Tensor, disentanglement: Tensor) -> Tensor:
     return 2 * accuracy * disentanglement / total.where(total > 0, torch.ones_like(total))
 
 
-def moved(thresholds: Tensor) -> Changed:
+def larger_change(thresholds: Tensor) -> Changed:
     """Changed: the score moved by more than its threshold (A,), in the score's own unit.
 
     The paper's definition ("if the score changes more than …"); its threshold is lost, and is for
@@ -81,17 +81,17 @@ def moved(thresholds: Tensor) -> Changed:
     that tells random faces apart.
     """
     if thresholds.ndim != 1 or not (thresholds > 0).all():
-        raise ValueError(f"moved: expected thresholds (A,) above 0, given {thresholds}.")
+        raise ValueError(f"larger_change: expected thresholds (A,) above 0, given {thresholds}.")
     return lambda before, after: (after - before).abs() > thresholds
 
 
-def crossed(cuts: Tensor) -> Changed:
+def label_change(cuts: Tensor) -> Changed:
     """Changed: the score crossed its cut (A,), so that the attribute's label is another one.
 
     What Yao et al. 2021 §4.3 count. A score that was close to its cut crosses it by a hair.
     """
     if cuts.ndim != 1:
-        raise ValueError(f"crossed: expected cuts (A,), given shape {tuple(cuts.shape)}.")
+        raise ValueError(f"label_change: expected cuts (A,), given shape {tuple(cuts.shape)}.")
     return lambda before, after: (after > cuts) != (before > cuts)
 
 
@@ -121,7 +121,7 @@ def outcomes(
         before, after: scores (N, A) and (N, S, A), of the attributes that should count alone.
         target: column of the edited attribute.
         cut: of the target attribute, or (N,) goals, one for each sample.
-        changed: `moved(thresholds)`, `crossed(cuts)` or any such function.
+        changed: `larger_change(thresholds)`, `label_change(cuts)` or any such function.
         denominator: what the number of changed attributes is divided by. The paper's formula is
             lost; None takes A − 1, the number of attributes that could have changed, so that
             disentanglement runs over all of 0..1.

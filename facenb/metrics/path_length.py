@@ -1,7 +1,7 @@
 """How smooth is a latent space? Perceptual path length (Karras et al., 2019, §4.1).
 
-Walk from one code to another and ask how fast the picture changes to a network's eye. A space whose
-factors are tangled makes pictures appear on the way that are in neither end, and pays for it.
+Walk from one code to another and ask how fast the image changes to a network's eye. A space whose
+factors are tangled makes images appear on the way that are in neither end, and pays for it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def perceptual_path_lengths(
 ) -> Tensor:
     """‖d f(G(path(t)))/dt‖² at one t of each of `n` paths between random codes, (n,) float64.
 
-    The published measure is the squared distance of two pictures ε = 10⁻⁴ apart, divided by ε²,
+    The published measure is the squared distance of two images ε = 10⁻⁴ apart, divided by ε²,
     in float32; forward-mode differentiation takes its limit. Its features
     f are those of a VGG net; values of another net compare with each other and with no published
     one.
@@ -39,8 +39,8 @@ def perceptual_path_lengths(
     Args:
         features: images (B, 3, R, R) → (B, F).
         space: "z", where paths are arcs on the sphere (slerp), or "w", where they are straight.
-        ends: t = 0 instead of t uniform in [0, 1]: only pictures of codes as they are drawn count,
-            and none from between two codes, where W may hold no picture.
+        ends: t = 0 instead of t uniform in [0, 1]: only images of codes as they are drawn count,
+            and none from between two codes, where W may hold no image.
         seed: of the codes and of t; the same seed gives "z" and "w" the same ends.
         size: of the images, one of `generator.sizes`; by default the largest.
 

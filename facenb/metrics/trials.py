@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from facenb.editors import Editor
 from facenb.metrics.faces import Faces
-from facenb.metrics.mds import crossed, moved, outcomes
+from facenb.metrics.mds import label_change, larger_change, outcomes
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,11 @@ class Trials:
         columns = [self.faces.column(n) for n in dict.fromkeys((*self.counted, target))]
         own = self.faces.column(target)
         threshold, faces = self.faces.thresholds, self.faces
-        changed = crossed(threshold[columns]) if self.labels else moved(faces.deviations[columns])
+        changed = (
+            label_change(threshold[columns])
+            if self.labels
+            else larger_change(faces.deviations[columns])
+        )
         before, after = faces.before[rows][:, columns], scores[..., columns]
         return outcomes(before, after, columns.index(own), threshold[own], changed)
 

@@ -1,6 +1,6 @@
 """Faces cut out so that five points lie where a net expects them.
 
-The map from a picture to the cut face is the similarity (turn, size, shift) that brings the five
+The map from an image to the cut face is the similarity (turn, size, shift) that brings the five
 points nearest to the template in the least-squares sense; for points in the plane it has a closed
 form (Umeyama, 1991, without its reflection), so that gradients reach the pixels and the points.
 """
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from facenb.errors import check_finite
 
-# Of the 478-point mesh: the irises (the one at the picture's left first), the tip of the nose, the
+# Of the 478-point mesh: the irises (the one at the image's left first), the tip of the nose, the
 # corners of the mouth (likewise).
 MESH_POINTS = (468, 473, 1, 61, 291)
 # Where they lie in ArcFace's crop (Deng et al., 2019): centres of pixels of 112 × 112, in fractions
 # of its side.
 ARCFACE = (torch.tensor([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366),
                          (41.5493, 92.3655), (70.7299, 92.2041)]) + 0.5) / 112  # fmt: skip
-_MOST_SHRINKING = 3.0  # by which the cut itself shrinks; larger pictures are averaged first
+_MOST_SHRINKING = 3.0  # by which the cut itself shrinks; larger images are averaged first
 
 
 def similarity(points: Tensor, template: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,8 +45,8 @@ def align_faces(
 ) -> Tensor:
     """Cut each face out: (N, 3, H, W) → (N, 3, size, size), in the same range of values.
 
-    Each pixel of a cut face is the mean over the area that it covers in the picture, so that large
-    pictures are not aliased; beyond the picture's edge its nearest pixel goes on. Differentiable
+    Each pixel of a cut face is the mean over the area that it covers in the image, so that large
+    images are not aliased; beyond the image's edge its nearest pixel goes on. Differentiable
     with respect to images and points.
 
     Args:
@@ -65,7 +65,7 @@ def align_faces(
     check_finite(points5, "points5")
     side = points5.new_tensor([images.shape[3], images.shape[2]])
     matrix, shift = similarity(points5 * side, template.to(points5) * size)
-    # pixels of the picture per pixel of the cut face: how densely each image has to be sampled must
+    # pixels of the image per pixel of the cut face: how densely each image has to be sampled must
     # not depend on the others of the batch
     shrinking = torch.linalg.det(matrix.detach()).rsqrt()
     step = (shrinking / _MOST_SHRINKING).floor().clamp(min=1)

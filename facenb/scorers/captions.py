@@ -1,4 +1,4 @@
-"""Captions as conditions: a sentence written from a picture's scores, encoded as a vector.
+"""Captions as conditions: a sentence written from an image's scores, encoded as a vector.
 
 Li et al. 2021 (§4.2, §4.8) take an image captioner and a sentence transformer. A captioner trained
 on photographs has little to say about 64-pixel faces, so the sentence is written from the scores by
@@ -7,7 +7,7 @@ a small grammar, and a target is any sentence that the user types:
     grammar = Grammar().fit(samples.scores, samples.names)
     grammar(samples.scores[:1])     # ["a smiling young woman with glasses, looking left"]
     condition = Captions(scorers, grammar, SentenceEncoder())
-    known = condition.of_scores(samples.scores)              # (N, 384), without drawing a picture
+    known = condition.of_scores(samples.scores)              # (N, 384), without drawing an image
     target = condition.encoder(["an old man with a beard"])
 """
 
@@ -141,7 +141,7 @@ class Grammar(BaseEstimator):
 
 
 class Captions(nn.Module):
-    """Pictures → scores → sentences → vectors (N, 384): a condition (`facenb.scorers.conditions`).
+    """Images → scores → sentences → vectors (N, 384): a condition (`facenb.scorers.conditions`).
 
     Not differentiable: the sentence is made of words. SGF needs no gradient of it (appendix A).
 

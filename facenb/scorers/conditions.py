@@ -1,4 +1,4 @@
-"""Conditions: what a picture is asked to be, as a vector. Li et al. 2021 §3.1, §4.2, §4.9, app. F.
+"""Conditions: what an image is asked to be, as a vector. Li et al. 2021 §3.1, §4.2, §4.9, app. F.
 
 A condition is any callable that takes images (N, 3, S, S) in [−1, 1] to (N, C) and has `names`, C
 of them, and a `fingerprint` for cache keys. The scores of `load_scorers` are one; landmarks, a
@@ -50,8 +50,8 @@ class Condition(Protocol):
 class Landmarks(nn.Module):
     """face-api's 68 points as a condition: 136 numbers, x0, y0, x1, y1, …
 
-    In units of the picture's side, 0..1 from its left and upper edge, so that a target does not
-    depend on the resolution; 1/64 is a pixel of a 64-pixel picture. Points 0–16 are the jaw, 17–26
+    In units of the image's side, 0..1 from its left and upper edge, so that a target does not
+    depend on the resolution; 1/64 is a pixel of a 64-pixel image. Points 0–16 are the jaw, 17–26
     the brows, 27–35 the nose, 36–47 the eyes, 48–67 the mouth. Keypoints alone leave everything
     else free; the paper joins them with attributes to hold it (appendix F, Fig. 12).
 

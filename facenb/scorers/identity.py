@@ -1,4 +1,4 @@
-"""Who is it? Vectors whose dot product says whether two pictures show the same person.
+"""Who is it? Vectors whose dot product says whether two images show the same person.
 
 "sface" is for real-looking faces and photographs, framed as FFHQ frames them: a net for recognition
 on faces that are cut out by five points of the mesh. Its threshold, above which two images show the

@@ -9,8 +9,8 @@ from facenb.methods.two_stage.configs import CONFIGS, METHODS, VARIANTS, Config,
 from facenb.methods.two_stage.direction_matrix import (
     KINDS,
     DirectionMatrix,
-    angles_moved,
     gram_schmidt,
+    rotation_angles,
     smallest_angle,
 )
 from facenb.methods.two_stage.learner import DirectionLearner, held_out_penalty
@@ -27,10 +27,10 @@ __all__ = [
     "DirectionMatrix",
     "Reconstructor",
     "Training",
-    "angles_moved",
     "gram_schmidt",
     "held_out_penalty",
     "load_config",
     "make_reconstructor",
+    "rotation_angles",
     "smallest_angle",
 ]

@@ -121,14 +121,14 @@ def smallest_angle(vectors: Tensor) -> float:
     return math.degrees(math.acos(min(float(cosines.max()), 1.0)))
 
 
-def angles_moved(start: Tensor, vectors: Tensor) -> Tensor:
+def rotation_angles(start: Tensor, vectors: Tensor) -> Tensor:
     """The angle in degrees, (m,), between each direction of `start` (m, d) and what became of it.
 
     In double precision: the arc cosine of a number near 1 is a poor measure of a small angle.
     """
     if start.shape != vectors.shape:
         raise ValueError(
-            f"angles_moved: expected two sets (m, d) alike, given {tuple(start.shape)} and "
+            f"rotation_angles: expected two sets (m, d) alike, given {tuple(start.shape)} and "
             f"{tuple(vectors.shape)}."
         )
     before, after = unit(start.detach().double()), unit(vectors.detach().double())

@@ -14,7 +14,7 @@ coefficient perturbed. Where paper and public code part, the paper is followed; 
 
 The trap of the second stage: where nothing but unit length is asked of A, the penalty is also small
 for directions that hardly change the image, and nothing keeps two of them apart. `history_` has the
-smallest angle between two directions at every step; `angles_moved` tells how far each has turned.
+smallest angle between two directions at every step; `rotation_angles` gives each one's turn.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _LENET_WIDTH = 2  # the published code's multiple of LeNet's own channels
 class Reconstructor(nn.Module):
     """images before and after, (N, 3, H, W) each → logits (N, m), shifts (N,).
 
-    `trunk` takes (N, 6, H, W) to features (N, F, h, w), which are averaged over the picture, so
+    `trunk` takes (N, 6, H, W) to features (N, F, h, w), which are averaged over the image, so
     that any size will do from `smallest` pixels a side on; `direction` and `shift` are the heads.
     With `normalise`, each channel of each image has mean 0 and standard deviation 1 first.
     """

@@ -16,7 +16,7 @@ from facenb.assets.converted import load_net
 from facenb.scorers.alignment import align_faces
 from facenb.scorers.nets.folded import Folded, channels_last, check_native
 
-# Of the 478-point mesh: outer and inner corner of the eye at the picture's left, inner and outer
+# Of the 478-point mesh: outer and inner corner of the eye at the image's left, inner and outer
 # corner of the other, base of the nose.
 MESH_POINTS = (33, 133, 362, 263, 2)
 # Where these five lie in the cut face, in fractions of its side: dlib's mean face, which it calls

@@ -84,8 +84,8 @@ class Blendshapes(nn.Module):
     """The mesh of a face → 52 blendshapes, in the order of NAMES.
 
     forward: points (N, 478, 2 or 3) with x and y in the same unit, such as fractions of a square
-    picture → (N, 52), 0 to 1. Neither the unit nor the place matters, since the net centres and
-    scales the points; a turn in the picture's plane does. `logits` gives the values before the
+    image → (N, 52), 0 to 1. Neither the unit nor the place matters, since the net centres and
+    scales the points; a turn in the image's plane does. `logits` gives the values before the
     sigmoid that ends the net.
     """
 

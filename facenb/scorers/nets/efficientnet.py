@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: what is in a picture, as a vector of 1,280 numbers that knows no faces.
+"""EfficientNet-Lite0: what is in an image, as a vector of 1,280 numbers that knows no faces.
 
 Trained on ImageNet (Tan and Le, 2019; the Lite variant, Apache-2.0). Here it serves where a second
 opinion is needed: Fréchet distances, and probes that nothing was learned with.

@@ -41,7 +41,7 @@ def _graph(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 class Pixels(nn.Module):
     """Brightness: mean luma (ITU-R BT.601), 0 black to 1 white. Warmth: mean of red − blue.
 
-    Both over the whole picture, background too, from pixel values in 0..1 as they are stored.
+    Both over the whole image, background too, from pixel values in 0..1 as they are stored.
     """
 
     native = None  # any size
@@ -108,7 +108,7 @@ class Landmarks(nn.Module):
 class Expressions(nn.Module):
     """face-api's seven expressions: log-odds of happy and of surprised against the other six.
 
-    The log-odds of the softmax do not saturate, as probabilities do on most pictures.
+    The log-odds of the softmax do not saturate, as probabilities do on most images.
     """
 
     native = 112
@@ -139,7 +139,7 @@ class _MobileNet(nn.Module):
     """HSE's net itself: pixels (N, 3, 224, 224) → embedding, gender logit, probabilities of ages.
 
     The feature maps of its first eight layers are twenty times as large as those of the others.
-    They are made for a few pictures at a time, so that they stay in the core's own cache, which
+    They are made for a few images at a time, so that they stay in the core's own cache, which
     saves a quarter of the whole.
     """
 

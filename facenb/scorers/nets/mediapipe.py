@@ -1,7 +1,7 @@
 """MediaPipe's nets for photographs: the mesh of a face, the person's mask, and where faces are.
 
 They are small nets for telephones, and made for photographs. All are differentiable but the
-detector. A point is given in fractions of the picture: x from 0 at the left edge to 1 at the right
+detector. A point is given in fractions of the image: x from 0 at the left edge to 1 at the right
 edge, y downwards. Blendshapes and action units are read from the mesh (blendshapes.py).
 
 Sources: MediaPipe's model cards ("Face Mesh V2", "BlazeFace short range", "Selfie Segmentation")
@@ -30,14 +30,14 @@ def _check(images: Tensor, square: bool = True) -> None:
 
 
 class FaceMesh478(nn.Module):
-    """478 points on a face that fills the picture as FFHQ's faces do, and how sure the net is.
+    """478 points on a face that fills the image as FFHQ's faces do, and how sure the net is.
 
     forward: images (N, 3, S, S) in [−1, 1] → points (N, 478, 3), x and y in fractions of the
-    picture and z, growing away from the camera, in the unit of x from the head's centre; and the
+    image and z, growing away from the camera, in the unit of x from the head's centre; and the
     logit (N,) of there being a face. Points 0 to 467 are those of `Facemesh`, 468 and 473 are
-    the irises' centres (the one at the picture's left first), each with four points around it.
+    the irises' centres (the one at the image's left first), each with four points around it.
 
-    A face much smaller than in FFHQ, or turned in the picture's plane, has to be cut out first.
+    A face much smaller than in FFHQ, or turned in the image's plane, has to be cut out first.
     Raises ValueError for another shape.
     """
 
@@ -74,12 +74,12 @@ class PersonMask(nn.Module):
 
 @dataclass(frozen=True)
 class Detections:
-    """The K faces that were found in one picture, the surest first.
+    """The K faces that were found in one image, the surest first.
 
     Attributes:
-        boxes: (K, 4), left, top, right and bottom in fractions of the picture.
-        points: (K, 6, 2), x and y: the eye at the picture's left, the other eye, the tip of the
-            nose, the mouth, the ear at the picture's left, the other ear (of an upright face).
+        boxes: (K, 4), left, top, right and bottom in fractions of the image.
+        points: (K, 6, 2), x and y: the eye at the image's left, the other eye, the tip of the
+            nose, the mouth, the ear at the image's left, the other ear (of an upright face).
         scores: (K,), 0 to 1.
     """
 
@@ -89,7 +89,7 @@ class Detections:
 
 
 class FaceDetector(nn.Module):
-    """BlazeFace for short range: faces that are a fifth of the picture or more.
+    """BlazeFace for short range: faces that are a fifth of the image or more.
 
     forward: images (N, 3, H, W) in [−1, 1] → a list of N `Detections`. Not differentiable. Boxes
     that overlap are merged into the surest of them, each weighing as much as it is sure, as
@@ -113,7 +113,7 @@ class FaceDetector(nn.Module):
     def forward(self, images: Tensor) -> list[Detections]:
         _check(images, square=False)
         height, width = images.shape[2:]
-        # the whole picture in the middle of a black square
+        # the whole image in the middle of a black square
         scale = self.native / max(height, width)
         inner = [max(round(side * scale), 1) for side in (height, width)]
         above, left = [(self.native - side) // 2 for side in inner]
@@ -122,7 +122,7 @@ class FaceDetector(nn.Module):
         square = F.pad(small, (left, right, above, below), value=-1.0)
         values, logits = self.net(square.contiguous(memory_format=torch.channels_last))
         boxes, points = decode(values, self._anchors, self.native)
-        # from fractions of the square to fractions of the picture
+        # from fractions of the square to fractions of the image
         offset = boxes.new_tensor([left, above])
         size = boxes.new_tensor([inner[1], inner[0]])
         points = (points * self.native - offset) / size
@@ -137,7 +137,7 @@ class FaceDetector(nn.Module):
 
 
 def anchors(side: int) -> Tensor:
-    """The 896 places (x, y) that BlazeFace looks at, in fractions of its square picture.
+    """The 896 places (x, y) that BlazeFace looks at, in fractions of its square image.
 
     The centres of cells of 8 pixels, two at each, then those of cells of 16 pixels, six at each,
     row by row.
@@ -153,7 +153,7 @@ def anchors(side: int) -> Tensor:
 def decode(values: Tensor, anchors: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Raw values (N, 896, 16) → boxes (N, 896, 4) and points (N, 896, 6, 2), in fractions.
 
-    The values are in pixels of a picture of `side`: the box's centre from the anchor, its width and
+    The values are in pixels of an image of `side`: the box's centre from the anchor, its width and
     height, and six points from the anchor.
     """
     values = values / side

@@ -1,4 +1,4 @@
-"""VGG distance (HED): how different two pictures look to a VGG16.
+"""VGG distance (HED): how different two images look to a VGG16.
 
 The convolutions are those of a VGG16 (Simonyan and Zisserman, 2015) that was trained on ImageNet
 and then, inside HED (Xie and Tu, 2015), for edges. The distance is built as in Zhang et al. (2018),
@@ -28,7 +28,7 @@ class VGGDistance(nn.Module):
     positions, and summed over the maps. Sides of 32 and more.
 
     `VGGDistance().bfloat16()` convolves in that precision, several times faster on processors that
-    have it; the distance changes by a thousandth of itself, and of nearly equal pictures by .0005.
+    have it; the distance changes by a thousandth of itself, and of nearly equal images by .0005.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class VGGDistance(nn.Module):
     def features(self, images: Tensor) -> list[Tensor]:
         """The five maps with channels of length one at each position.
 
-        Where one picture is compared many times, keep its features and call `distance`.
+        Where one image is compared many times, keep its features and call `distance`.
         """
         return [F.normalize(x.float(), dim=1) for x in self.maps(images)]
 
