@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import subprocess
 import sys
-import types
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from facenb import assets
 from facenb.assets import __main__ as command_line
+from facenb.assets import converted
 from facenb.assets.converted import converted_path, load_net
 from facenb.assets.converters import CONVERSIONS, Conversion
 from facenb.assets.pins import PACKAGES, Member, Package
@@ -28,7 +27,7 @@ CONTENT = bytes(range(10))
 
 
 @pytest.fixture
-def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """The only known net is "toy"; its converter counts how often it is called."""
     archive = tmp_path / "mirror" / "toy.whl"
     archive.parent.mkdir()
@@ -48,18 +47,36 @@ def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleTy
     monkeypatch.setenv("FACENB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("FACENB_ASSETS_FROM", str(archive.parent))
 
-    def convert(paths: Sequence[Path]) -> tuple[dict[str, Tensor], str]:
-        module.calls += 1
-        (path,) = paths
-        return {"weight": torch.tensor(list(path.read_bytes()))}, '{"steps": ["é"]}'
+    toy = Toy(tmp_path / "lib" / "toy_reader.py")
+    toy.says("return {'weight': torch.tensor(list(path.read_bytes()))}, '{\"steps\": [\"é\"]}'")
+    monkeypatch.setenv(
+        "PYTHONPATH", f"{toy.module.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    )
 
-    module = types.ModuleType("toy_reader")
-    module.calls, module.convert = 0, convert
-    monkeypatch.setitem(sys.modules, "toy_reader", module)
-    return module
+    def counted(name: str, conversion: Conversion) -> dict[str, Tensor]:
+        toy.calls += 1
+        return convert(name, conversion)
+
+    convert = converted._convert
+    monkeypatch.setattr(converted, "_convert", counted)
+    return toy
 
 
-def test_a_net_is_converted_once(converter: types.ModuleType) -> None:
+class Toy:
+    """The converter of "toy", a module that another process imports; `calls` counts its runs."""
+
+    def __init__(self, module: Path) -> None:
+        self.module, self.calls = module, 0
+        module.parent.mkdir()
+
+    def says(self, body: str) -> None:
+        self.module.write_text(
+            "import os, socket, torch\nfrom facenb.errors import AssetError\n\n\n"
+            f"def convert(paths):\n    (path,) = paths\n    {body}\n"
+        )
+
+
+def test_a_net_is_converted_once(converter: Toy) -> None:
     for _ in range(2):
         tensors, graph = load_net("toy")
         assert list(tensors) == ["weight"] and tensors["weight"].tolist() == list(CONTENT)
@@ -71,13 +88,13 @@ def test_a_net_is_converted_once(converter: types.ModuleType) -> None:
     assert notes["net"] == "toy" and notes["version"] == "1" and len(notes["sha256"]) == 64
 
 
-def test_a_net_without_a_graph(converter: types.ModuleType) -> None:
-    converter.convert = lambda paths: ({"weight": torch.zeros(2)}, "")
+def test_a_net_without_a_graph(converter: Toy) -> None:
+    converter.says("return {'weight': torch.zeros(2)}, ''")
     assert load_net("toy")[1] == {} == load_net("toy")[1]
 
 
 def test_a_converted_net_needs_no_files_and_no_network(
-    converter: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+    converter: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_net("toy")
     assets.asset_path("toy/toy.bin").unlink()
@@ -86,7 +103,7 @@ def test_a_converted_net_needs_no_files_and_no_network(
 
 
 def test_without_both_the_message_says_what_to_do(
-    converter: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+    converter: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACENB_ASSETS_FROM", "/nowhere")
     with pytest.raises(AssetError, match=r"toy-net 1\.0.*/nowhere"):
@@ -95,7 +112,7 @@ def test_without_both_the_message_says_what_to_do(
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed"])
-def test_a_damaged_conversion_is_made_again(converter: types.ModuleType, damage: str) -> None:
+def test_a_damaged_conversion_is_made_again(converter: Toy, damage: str) -> None:
     load_net("toy")
     path = converted_path("toy")
     content = bytearray(path.read_bytes())
@@ -110,7 +127,7 @@ def test_a_damaged_conversion_is_made_again(converter: types.ModuleType, damage:
     assert converter.calls == 2
 
 
-def test_a_cache_that_cannot_be_written_is_a_warning(converter: types.ModuleType) -> None:
+def test_a_cache_that_cannot_be_written_is_a_warning(converter: Toy) -> None:
     assets.asset_path("toy/toy.bin")
     converted_path("toy").parent.write_bytes(b"in the way")
     with pytest.warns(UserWarning, match=r"cannot be written .* FACENB_CACHE"):
@@ -119,7 +136,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(converter: types.ModuleType
 
 
 def test_a_new_version_or_another_file_is_converted_anew(
-    converter: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+    converter: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_net("toy")
     first = converted_path("toy")
@@ -133,7 +150,7 @@ def test_a_new_version_or_another_file_is_converted_anew(
 
 
 def test_the_command_line_converts_what_it_fetches(
-    converter: types.ModuleType, capsys: pytest.CaptureFixture[str]
+    converter: Toy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command_line.main([]) == 0
     assert "not yet" in capsys.readouterr().out
@@ -144,17 +161,32 @@ def test_the_command_line_converts_what_it_fetches(
     assert "not yet" not in capsys.readouterr().out and converter.calls == 1
 
 
-def test_a_converter_that_fails_leaves_nothing(converter: types.ModuleType) -> None:
-    def convert(paths: Sequence[Path]) -> None:
-        raise AssetError("toy.bin: not a toy")
-
-    converter.convert = convert
+def test_a_converter_that_fails_leaves_nothing(converter: Toy) -> None:
+    converter.says("raise AssetError('toy.bin: not a toy')")
     with pytest.raises(AssetError, match="not a toy"):
         load_net("toy")
     assert not converted_path("toy").exists()
 
 
-def test_an_unknown_net_is_named(converter: types.ModuleType) -> None:
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("return {'weight': torch.zeros(1 << 40)}, ''", "memory"),
+        ("os.kill(os.getpid(), 9)", "asked the system for os.kill"),
+        ("socket.create_connection(('127.0.0.1', 9))", "asked the system for socket"),
+        ("open('elsewhere', 'w')", "asked the system for open"),
+        ("os._exit(7)", "ended by code 7"),
+        ("return {'weight': path.read_bytes()[99]}, ''", "of another layout"),
+    ],
+)
+def test_a_converter_has_limits(converter: Toy, body: str, reason: str) -> None:
+    converter.says(body)
+    with pytest.raises(AssetError, match=f"toy cannot be converted: .*{reason}"):
+        load_net("toy")
+    assert not converted_path("toy").exists()
+
+
+def test_an_unknown_net_is_named(converter: Toy) -> None:
     with pytest.raises(UnknownNameError, match=r"outside net 'tow'\. Did you mean 'toy'\?"):
         load_net("tow")
 

@@ -20,26 +20,32 @@ To add a net:
    may use libraries that nothing needs afterwards;
 4. the net as a module, from `load_net(name)`.
 
-The files are trusted as far as their pinned sha256 goes: nothing else ever reaches a converter.
+A converter gets no file but those whose pinned sha256 was verified, and runs in a process of its
+own with limits: memory in proportion to the files, two minutes of processor time, no network.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from facenb.assets import asset_path, asset_sha256
-from facenb.assets.converters import CONVERSIONS, Conversion
-from facenb.errors import unknown
+from facenb.assets.converters import CONVERSIONS, GRAPH, REFUSED, Conversion
+from facenb.errors import AssetError, printable, unknown
 from facenb.storage import cache
 from facenb.storage.cache import cache_dir
 
-_GRAPH = "graph.json"  # the graph's text, kept among the tensors so that their sha256 covers it
+_SECONDS = 120  # of processor time for one net
+_PATIENCE = 900  # seconds on the clock, on however busy a machine
+_SLACK = 1 << 30  # bytes beside what is in proportion to the files
 
 
 def load_net(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -50,8 +56,8 @@ def load_net(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     conversion = _find(name)
     notes = {"net": name, "version": str(conversion.version), **_sources(conversion)}
-    tensors = cache.stored(converted_path(name), lambda: _convert(conversion), notes)
-    text = tensors.pop(_GRAPH, None)
+    tensors = cache.stored(converted_path(name), lambda: _convert(name, conversion), notes)
+    text = tensors.pop(GRAPH, None)
     return tensors, {} if text is None else json.loads(text.numpy().tobytes())
 
 
@@ -73,10 +79,26 @@ def _sources(conversion: Conversion) -> dict[str, str]:
     return {source: asset_sha256(source) for source in conversion.sources}
 
 
-def _convert(conversion: Conversion) -> dict[str, Tensor]:
-    module, _, function = conversion.converter.partition(":")
-    convert = getattr(importlib.import_module(module), function)
-    tensors, graph = convert([asset_path(source) for source in conversion.sources])
-    if graph:
-        tensors = tensors | {_GRAPH: torch.frombuffer(bytearray(graph.encode()), dtype=torch.uint8)}
-    return tensors
+def _convert(name: str, conversion: Conversion) -> dict[str, Tensor]:
+    """What a process of its own makes of the files, with limits: facenb.assets.converters."""
+    files = [asset_path(source) for source in conversion.sources]
+    budget = 8 * sum(path.stat().st_size for path in files) + _SLACK
+    with tempfile.TemporaryDirectory(prefix="facenb-") as folder:
+        out = Path(folder).resolve() / "out.safetensors"
+        limits = [str(out), str(budget), str(_SECONDS)]
+        try:
+            ended = subprocess.run(
+                [sys.executable, "-m", "facenb.assets.converters", conversion.converter, *limits]
+                + [str(path.resolve()) for path in files],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise AssetError(f"{name}: its conversion took more than {_PATIENCE} s.") from error
+        if ended.returncode == 0:
+            return load_file(out)
+    refused = ended.returncode == REFUSED
+    said = (ended.stdout if refused else ended.stderr).strip().rpartition("\n")[2]
+    if not refused:
+        said = f"the process that reads its files ended by code {ended.returncode} ({said})"
+    raise AssetError(f"{name} cannot be converted: {printable(said, 700)}")

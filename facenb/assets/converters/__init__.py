@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+GRAPH = "graph.json"  # the graph's text, kept among the tensors so that their sha256 covers it
+REFUSED = 3  # the exit code of a conversion that ended with a reason
+
 
 @dataclass(frozen=True)
 class Conversion:
