@@ -1,4 +1,4 @@
-"""Latent codes that know which space they live in.
+"""Latents that know which space they live in.
 
 Mixing up Z, W and W+ gives broken images and no error in most code bases; here it is an error
 that names both spaces. Shapes: (N, d) in "z" and "w", (N, L, d) in "w+".
@@ -19,7 +19,7 @@ SPACES = {"z": 2, "w": 2, "w+": 3}  # space → number of tensor dimensions
 
 @dataclass(frozen=True)
 class Latents:
-    """A batch of latent codes.
+    """A batch of latent latents.
 
     Args:
         values: floating tensor or NumPy array, (N, d) in "z" and "w", (N, L, d) in "w+"; N ≥ 1, all
@@ -67,7 +67,7 @@ class Latents:
         return Latents(values, self.space)
 
     def to(self, device: str | torch.device) -> Latents:
-        """The same codes on `device`."""
+        """The same latents on `device`."""
         return self.with_values(self.values.to(device))
 
     def repeat_interleave(self, times: int) -> Latents:

@@ -25,10 +25,10 @@ class Remarks:
 
     Attributes:
         own: whether it is.
-        styles: whether it has W, whose codes drive the style of every layer.
+        styles: whether it has W, whose latents drive the style of every layer.
 
     Raises:
-        FacenbError: all codes give the same image, so that there is nothing to learn or to edit.
+        FacenbError: all latents give the same image, so that there is nothing to learn or to edit.
     """
 
     def __init__(self, generator: Generator, written_for: str = DEFAULT) -> None:
@@ -39,7 +39,7 @@ class Remarks:
             images = generator.synthesize(generator.sample(8))
         if (images - images[0]).abs().max() < _ALIKE:
             raise FacenbError(
-                f"{generator.name}: eight codes give one and the same image, expected images "
+                f"{generator.name}: eight latents give one and the same image, expected images "
                 "that differ. There is nothing to edit; were its weights trained and saved whole?"
             )
         spaces = ", ".join(f"{space} of {generator.dim(space)}" for space in generator.spaces)

@@ -176,6 +176,9 @@ if remark.styles:
                        "mean |cosine|": float(cosines.abs().mean()), "mean |correlation of scores|": float(correlations.abs().mean())}  # fmt: skip
     folder.number("traditional generator", rows)
     display(folder.table(pd.DataFrame(rows).T, "traditional", f"{', '.join(common)}: boundaries of {fraction:.0%} a side"))
+    level = {label: row["validation accuracy"] for label, row in rows.items()}
+    display(Markdown(f"Z of the FFHQ generator is {'less' if level['FFHQ, Z'] < level['DCGAN, Z'] else 'not less'} separable ({level['FFHQ, Z']:.1%}) than "
+                     f"Z of the DCGAN ({level['DCGAN, Z']:.1%}), and W is {'more' if level['FFHQ, W'] > level['DCGAN, Z'] else 'not more'} separable than both ({level['FFHQ, W']:.1%})."))  # fmt: skip
 
 # %% [markdown]
 # ### Figure 9: glasses in Z, in W, and with age fixed

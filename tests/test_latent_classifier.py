@@ -92,7 +92,7 @@ def test_an_attribute_with_one_class_is_named():
 def test_bad_input_names_expected_and_given():
     z, labels = curved_world(n=100)
     with pytest.raises(
-        ValueError, match=r"codes \(N, d\) and labels \(N, A\).*\(100, 8\).*\(99, 2\)"
+        ValueError, match=r"latents \(N, d\) and labels \(N, A\).*\(100, 8\).*\(99, 2\)"
     ):
         LatentClassifier().fit(z, labels[:99])
     with pytest.raises(ValueError, match="NaN"):
@@ -104,7 +104,7 @@ def test_bad_input_names_expected_and_given():
     with pytest.raises(ValueError, match="epochs ≥ 1 and batch ≥ 1, given 0 and 256"):
         LatentClassifier(epochs=0).fit(z, labels)
     model = LatentClassifier(8, epochs=1).fit(z, labels)
-    with pytest.raises(ValueError, match=r"codes \(N, 8\), given \(100, 3\)"):
+    with pytest.raises(ValueError, match=r"latents \(N, 8\), given \(100, 3\)"):
         model.logits(z[:, :3])
     with pytest.raises(ValueError, match=r"expected 2 labels \(0, 1\), given 1"):
         model.report(z, labels[:, :1])

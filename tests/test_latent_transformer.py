@@ -211,11 +211,11 @@ def test_bad_input_names_expected_and_given():
         LatentTransformer(batch=0).fit_networks(z, classifier, gamma)
     with pytest.raises(ValueError, match=r"losses of epoch 1 \(lower the learning rate\)"):
         LatentTransformer(learning_rate=1e300, epochs=1).fit_networks(z, classifier, gamma)
-    with pytest.warns(UserWarning, match="says yes to 'first' on all 64 codes"):
+    with pytest.warns(UserWarning, match="says yes to 'first' on all 64 latents"):
         model = LatentTransformer(epochs=1, targets=["first"])
         model.fit_networks(z.abs(), classifier, gamma)
     editor = LatentTransformer(epochs=1).fit_networks(z, classifier, gamma).editors()["first"]
-    with pytest.raises(ValueError, match=r"first: expected codes \(N, 6\), given shape \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"first: expected latents \(N, 6\), given shape \(2, 5\)"):
         editor.edit(Latents(torch.zeros(2, 5), "z"), 1.0)
     with pytest.raises(facenb.errors.SpaceError, match=r"'z'.*'w'"):
         editor.edit(Latents(torch.zeros(2, 6), "w"), 1.0)

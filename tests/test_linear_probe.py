@@ -58,7 +58,7 @@ def test_side_effects_are_measured(probe):
 
 
 def test_shapes_and_nan_are_refused():
-    with pytest.raises(ValueError, match=r"codes \(N, d\) and scores \(N, C\), given"):
+    with pytest.raises(ValueError, match=r"latents \(N, d\) and scores \(N, C\), given"):
         LinearProbe().fit(codes, scores[:-1])
     with pytest.raises(ValueError, match="scores"):
         LinearProbe().fit(codes, scores * torch.nan)

@@ -49,5 +49,5 @@ def test_a_style_based_generator_is_known_by_its_w(shown: list[str]):
 
 
 def test_a_generator_of_one_picture_is_refused_with_the_reason(shown: list[str]):
-    with pytest.raises(FacenbError, match="own: eight codes give one and the same image"):
+    with pytest.raises(FacenbError, match="own: eight latents give one and the same image"):
         Remarks(Own(0.0))

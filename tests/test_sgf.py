@@ -360,7 +360,7 @@ def test_errors_say_what_was_expected(field):
         field.manipulate(codes, before, torch.zeros(2))
     with pytest.raises(ValueError, match=r"expected conditions \(2, 3\), given \(2, 2\)"):
         field.manipulate(codes, before[:, :2], before)
-    with pytest.raises(ValueError, match=r"expected codes \(N, 12\), given \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"expected latents \(N, 12\), given \(2, 5\)"):
         field.manipulate(codes[:, :5], before, before)
     with pytest.raises(ValueError, match="target: expected finite numbers"):
         field.manipulate(codes, before, before * torch.nan)

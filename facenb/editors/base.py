@@ -71,7 +71,7 @@ class LinearEditor:
         return self.direction.numel()
 
     def edit(self, latents: Latents, strength: Strength) -> Latents:
-        # a direction of "w" shifts codes of "w+" in every layer alike
+        # a direction of "w" shifts latents of "w+" in every layer alike
         both = (self.space, latents.space) == ("w", "w+")
         values = latents.values if both else latents.require(self.space)
         shift = per_code(strength, values) * self._direction_for(values)
@@ -88,10 +88,10 @@ class LinearEditor:
         return values @ self._direction_for(values) + self.intercept
 
     def move_to(self, latents: Latents, distance: Strength) -> Latents:
-        """The codes moved along n until they lie at `distance` from the boundary.
+        """The latents moved along n until they lie at `distance` from the boundary.
 
-        InterFaceGAN's published code moves Z codes this way and W+ codes by a relative shift; here
-        the two are two methods.
+        InterFaceGAN's published code moves Z latents this way and W+ latents by a relative shift;
+        here the two are two methods.
         """
         if latents.space == "w+":
             raise ValueError("move_to: expected latents in space 'z' or 'w'; use edit in 'w+'.")
@@ -100,7 +100,7 @@ class LinearEditor:
     def _direction_for(self, values: Tensor) -> Tensor:
         if values.shape[-1] != self.direction.numel():
             raise ValueError(
-                f"{self.name}: expected codes of dimension {self.direction.numel()}, "
+                f"{self.name}: expected latents of dimension {self.direction.numel()}, "
                 f"given shape {tuple(values.shape)}."
             )
         return self.direction.to(values)
@@ -124,7 +124,7 @@ def traversal(editor: Editor, latents: Latents, strengths: Sequence[float] | Ten
 
 
 def per_code(strength: Strength, values: Tensor) -> Tensor:
-    """`strength` shaped to multiply `values`: a number, or one for each of the N codes."""
+    """`strength` shaped to multiply `values`: a number, or one for each of the N latents."""
     strength = torch.as_tensor(strength, dtype=values.dtype, device=values.device)
     check_finite(strength, "strength")
     if strength.ndim == 0:

@@ -42,7 +42,7 @@ class ScaledEditor(EditorWrapper):
     """An edit whose strength is counted in units of its own: a strength of 1 is `unit` of `editor`.
 
     Args:
-        unit: such as a standard deviation of the codes along a direction, GANSpace's σ; negative
+        unit: such as a standard deviation of the latents along a direction, GANSpace's σ; negative
             turns the edit round.
     """
 
@@ -184,7 +184,7 @@ def condition_on(editor: Editor, on: Tensor, names: Sequence[str] = ()) -> Edito
     """`editor`, conditioned on the directions `on` (K, d): distances along them stay as they are.
 
     A linear editor keeps its layers and its intercept: with p the part of its normal n that is
-    left, n·z + b = 0 reads p·z + b = 0 on codes whose coordinates along `on` are 0, and b is
+    left, n·z + b = 0 reads p·z + b = 0 on latents whose coordinates along `on` are 0, and b is
     divided by the length of p, as the normal is.
 
     Args:

@@ -12,7 +12,7 @@ from facenb.errors import SpaceError, unknown
 from facenb.latents import Latents
 from facenb.seeds import check_seed
 
-# Rows are drawn in multiples of this, so that the first codes do not depend on how many are asked
+# Rows are drawn in multiples of this, so that the first latents do not depend on how many are asked
 # for: torch fills normals in blocks of 16 numbers and treats the tail of a tensor differently.
 _ROWS = 16
 
@@ -30,7 +30,7 @@ class Generator(nn.Module):
     Attributes:
         framing: how its images are cut around the face, for `load_scorers`: "ffhq" (aligned by eyes
             and mouth, with hair and shoulders) or "digiface" (the face fills the image).
-        w_layers: L, the number of codes in w+; None without that space.
+        w_layers: L, the number of latents in w+; None without that space.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Generator(nn.Module):
     def sample(self, n: int, seed: int = 0, space: str = "z") -> Latents:
         """`n` latents drawn with `seed`: z ~ N(0, I), mapped to `space` when that is not "z".
 
-        The same seed gives the same codes on every device, and `sample(10, s)` is the beginning of
-        `sample(1000, s)`.
+        The same seed gives the same latents on every device, and `sample(10, s)` is the beginning
+        of `sample(1000, s)`.
         """
         if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
             raise ValueError(f"sample: expected a whole number n ≥ 1, given {n!r}.")

@@ -26,17 +26,17 @@ class StyleBased(Generator):
     Args:
         network: with its weights loaded; it is frozen and belongs to this generator from now on. It
             has a `layout`, the mean `w_avg`, `map`, `synthesize`, `stored_noise` and `freeze`.
-        w_names: the L layers that the codes of w+ drive, each a kind and a side, for ranges.
+        w_names: the L layers that the latents of w+ drive, each a kind and a side, for ranges.
         name, fingerprint: as of every `Generator`.
 
     Attributes:
         network: the networks; `network.synthesize` gives images before they are bounded.
-        w_layers: L, the number of codes in w+.
+        w_layers: L, the number of latents in w+.
         truncation, noise: what `variant` was asked for.
     """
 
     spaces = ("z", "w", "w+")
-    _other_layers = ""  # what to do with codes of another number of layers
+    _other_layers = ""  # what to do with latents of another number of layers
 
     def __init__(
         self, network: nn.Module, w_names: Sequence[str], name: str, fingerprint: str
@@ -62,10 +62,10 @@ class StyleBased(Generator):
         """This generator with other settings (what is None stays), under another fingerprint.
 
         Args:
-            truncation: ψ of w ← w̄ + ψ·(w − w̄) on the way from z; 1 changes nothing. Codes given
+            truncation: ψ of w ← w̄ + ψ·(w − w̄) on the way from z; 1 changes nothing. Latents given
                 in w or w+ are taken as they are; `truncate` is for them.
             noise: "stored", "none", or a seed. It is the same for every image in all three
-                cases, so that images are a function of their codes.
+                cases, so that images are a function of their latents.
             precision: of the feature maps. torch.bfloat16 is for looking at many images.
         """
         other = copy.copy(self)
@@ -92,10 +92,10 @@ class StyleBased(Generator):
     def truncate(
         self, latents: Latents, psi: float, layers: tuple[int, int] | None = None
     ) -> Latents:
-        """w̄ + ψ·(w − w̄) of codes in w, or in w+ for the half-open range `layers` (all by default).
+        """w̄ + ψ·(w − w̄) of latents in w, or in w+ for the half-open range `layers` (default: all).
 
         Raises:
-            SpaceError: codes in z, which have no mean to go to.
+            SpaceError: latents in z, which have no mean to go to.
         """
         if latents.space == "z":
             raise SpaceError(

@@ -80,7 +80,7 @@ class Layout:
 
     @property
     def w_layers(self) -> int:
-        """L: how many codes an image has in w+."""
+        """L: how many latents an image has in w+."""
         return 2 * len(self.channels)
 
 

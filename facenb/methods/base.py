@@ -74,7 +74,7 @@ def require(samples: ScoredSamples | None, method: Method) -> ScoredSamples:
     if not isinstance(samples, ScoredSamples):
         raise TypeError(
             f"{name}: expected fit(generator, samples), given {type(samples).__name__} for the "
-            "samples. Codes and scores of your own: ScoredSamples(Latents(codes, 'w'), scores, "
+            "samples. Latents and scores of your own: ScoredSamples(Latents(latents, 'w'), scores, "
             "names), with scores (N, K)."
         )
     if samples.latents.space == "w+":

@@ -1,7 +1,7 @@
 """InterFaceGAN (Shen et al., 2020): a linear SVM in latent space gives a semantic boundary.
 
 Take the samples that a scorer is surest of, separate them by a hyperplane in latent space, and move
-codes along its unit normal (§2.1, §2.2). `Editors.condition` is the paper's conditional projection.
+latents along its unit normal (§2.1, §2.2). `Editors.condition` is the conditional projection.
 """
 
 from __future__ import annotations

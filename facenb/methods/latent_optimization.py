@@ -107,7 +107,7 @@ class OptimisationEditor:
         return self.generator.dim(self.space)
 
     def edit(self, latents: Latents, strength: Strength) -> Latents:
-        """The codes walked to `strength`, a number or one for each of the N codes."""
+        """The latents walked to `strength`, a number or one for each of the N latents."""
         with torch.inference_mode(False):  # whose tensors have no gradients
             values = latents.require(self.space).detach().clone()
             asked = per_code(strength, values).flatten().clone().expand(len(values))
@@ -156,13 +156,13 @@ def optimise_latents(
     tolerance: float = TOLERANCE,
     limit: float = float("inf"),
 ) -> Manipulation:
-    """Codes (N, d) moved by Adam until their conditions (N, C) are the target (N, C).
+    """Latents (N, d) moved by Adam until their conditions (N, C) are the target (N, C).
 
-    The loss of a code is the mean square of its C errors, in standard deviations; codes do not
+    The loss of a code is the mean square of its C errors, in standard deviations; latents do not
     influence each other.
 
     Args:
-        observe: codes (K, d) → conditions (K, C), differentiable: no captioner will do.
+        observe: latents (K, d) → conditions (K, C), differentiable: no captioner will do.
         mean, scale: (C,) of the conditions over many samples.
         learning_rate: of Adam (betas 0.9 and 0.999).
         tolerance, limit: see `facenb.methods.sgf.search.walk`.
@@ -175,7 +175,7 @@ def optimise_latents(
     """
     if values.ndim != 2 or conditions.ndim != 2 or conditions.shape != target.shape:
         raise ValueError(
-            "optimise_latents: expected codes (N, d), conditions (N, C) and a target (N, C), "
+            "optimise_latents: expected latents (N, d), conditions (N, C) and a target (N, C), "
             f"given {tuple(values.shape)}, {tuple(conditions.shape)} and {tuple(target.shape)}."
         )
     if len(values) != len(conditions) or conditions.shape[1:] != mean.shape != scale.shape:
@@ -183,7 +183,7 @@ def optimise_latents(
             f"optimise_latents: expected {len(values)} conditions of {mean.numel()} entries, "
             f"given {tuple(conditions.shape)}."
         )
-    for tensor, name in ((values, "codes"), (conditions, "conditions"), (target, "target")):
+    for tensor, name in ((values, "latents"), (conditions, "conditions"), (target, "target")):
         check_finite(tensor, name)
     goal = (target - mean) / scale
     adam = _Adam(values, learning_rate)

@@ -16,16 +16,16 @@ from facenb.scorers import load_scorers
 from facenb.scorers.conditions import Condition
 
 Observe = Callable[[Tensor], Tensor]
-"""Codes (N, d) → their conditions (N, C), such as scores of the images that they make."""
+"""Latents (N, d) → their conditions (N, C), such as scores of the images that they make."""
 
-_REMEMBERED = 4096  # codes whose conditions are kept: a slider asks for the same face each time
+_REMEMBERED = 4096  # latents whose conditions are kept: a slider asks for the same face each time
 
 
 class Remembered:
     """An `Observe` that observes each code once.
 
     Args:
-        observe: codes (N, d) → conditions (N, C).
+        observe: latents (N, d) → conditions (N, C).
     """
 
     def __init__(self, observe: Observe) -> None:

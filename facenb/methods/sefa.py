@@ -34,7 +34,7 @@ class SeFa(Method):
         directions_: (K, d) orthonormal, highest eigenvalue first, the entry of largest magnitude
             positive; float64. (The published code's numpy.linalg.eig leaves its eigenvalues
             unsorted, so that its first directions need not be the strongest.)
-        space_: of the codes that they move: "w" when fitted to a style-based generator, else "z".
+        space_: of the latents that they move: "w" when fitted to a style-based generator, else "z".
         layers_: names of those whose weights were taken.
         eigenvalues_: (K,) ‖An‖², what a step of length 1 changes in the first output, squared.
         share_: (K,) of the sum of all d eigenvalues.

@@ -3,7 +3,7 @@
 A scorer that guides an edit can be satisfied by changes that a viewer does not see. The linear map
 from latents to scores knows only what a direction does to faces in general.
 
-    probe = LinearProbe().fit(codes, scores)
+    probe = LinearProbe().fit(latents, scores)
     probe.change(shifts)          # (N, C): by how many standard deviations each score changes
     probe.evaluate(field, codes[:16], scores[:16])
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class LinearProbe(BaseEstimator):
-    """Least squares from codes (N, d) to standardised scores (N, C).
+    """Least squares from latents (N, d) to standardised scores (N, C).
 
     Attributes:
         weight_: (C, d), standard deviations of each score for a unit of the code.
@@ -31,13 +31,13 @@ class LinearProbe(BaseEstimator):
     """
 
     def fit(self, values: Tensor, scores: Tensor) -> LinearProbe:
-        """Learn from codes and their scores; ValueError for shapes that do not fit, or NaN."""
+        """Learn from latents and their scores; ValueError for shapes that do not fit, or NaN."""
         if values.ndim != 2 or scores.ndim != 2 or len(values) != len(scores):
             raise ValueError(
-                "LinearProbe: expected codes (N, d) and scores (N, C), "
+                "LinearProbe: expected latents (N, d) and scores (N, C), "
                 f"given {tuple(values.shape)} and {tuple(scores.shape)}."
             )
-        check_finite(values, "codes")
+        check_finite(values, "latents")
         check_finite(scores, "scores")
         self.centre_, self.mean_, self.scale_ = values.mean(0), scores.mean(0), scores.std(0)
         standard = (scores - self.mean_) / self.scale_
@@ -57,7 +57,7 @@ class LinearProbe(BaseEstimator):
     def responses(
         self, field: SurrogateGradientField, values: Tensor, scores: Tensor, order: Order = 1
     ) -> Tensor:
-        """Changes of all scores where each is to change by 1 sd at N codes, (C asked, N, C)."""
+        """Changes of all scores where each is to change by 1 sd at N latents, (C asked, N, C)."""
         n, count = values.shape[0], len(field.scale_)
         asked = torch.diag(field.scale_).repeat_interleave(n, dim=0)
         moves = field.field(values.repeat(count, 1), scores.repeat(count, 1), asked, order)
@@ -66,7 +66,7 @@ class LinearProbe(BaseEstimator):
     def evaluate(
         self, field: SurrogateGradientField, values: Tensor, scores: Tensor, order: Order = 1
     ) -> dict[str, float]:
-        """How well a field changes each score, and no other, at N codes with these scores.
+        """How well a field changes each score, and no other, at N latents with these scores.
 
         Returns:
             "change": by how many standard deviations the asked score changes, of the 1 asked for;

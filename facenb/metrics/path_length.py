@@ -29,7 +29,7 @@ def perceptual_path_lengths(
     seed: int = 0,
     size: int | None = None,
 ) -> Tensor:
-    """‖d f(G(path(t)))/dt‖² at one t of each of `n` paths between random codes, (n,) float64.
+    """‖d f(G(path(t)))/dt‖² at one t of each of `n` paths between random latents, (n,) float64.
 
     The published measure is the squared distance of two images ε = 10⁻⁴ apart, divided by ε²,
     in float32; forward-mode differentiation takes its limit. Its features
@@ -39,9 +39,9 @@ def perceptual_path_lengths(
     Args:
         features: images (B, 3, R, R) → (B, F).
         space: "z", where paths are arcs on the sphere (slerp), or "w", where they are straight.
-        ends: t = 0 instead of t uniform in [0, 1]: only images of codes as they are drawn count,
-            and none from between two codes, where W may hold no image.
-        seed: of the codes and of t; the same seed gives "z" and "w" the same ends.
+        ends: t = 0 instead of t uniform in [0, 1]: only images of latents as they are drawn count,
+            and none from between two latents, where W may hold no image.
+        seed: of the latents and of t; the same seed gives "z" and "w" the same ends.
         size: of the images, one of `generator.sizes`; by default the largest.
 
     Raises:
@@ -71,7 +71,7 @@ def perceptual_path_lengths(
 
 
 def slerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-    """Spherical interpolation of codes (N, d) at t (N, 1); lengths are interpolated linearly.
+    """Spherical interpolation of latents (N, d) at t (N, 1); lengths are interpolated linearly.
 
     N(0, I) lies near a sphere, and a straight line would leave it. (The published code puts both
     ends at length 1, which its generator then normalises anyway.)

@@ -5,7 +5,7 @@ people would pass for the same: the threshold is measured, never set by hand.
 
     people = embed(generator, identity, generator.sample(2_000, seed=2))
     threshold = false_acceptance_threshold(people)
-    before, after = (embed(generator, identity, each) for each in (codes, edited))
+    before, after = (embed(generator, identity, each) for each in (latents, edited))
     same = same_person(before, after, threshold)
 
 `facenb.metrics.compare` counts them beside the other attributes.

@@ -87,7 +87,7 @@ def hessian_penalty(
         f: see the module; deterministic, each row on its own.
         x: (N, …) floating.
         k: draws. ε: the distance moved in each coordinate, in units of x.
-        context: tensors with N rows that f takes after the points, such as codes or labels; the
+        context: tensors with N rows that f takes after the points, such as latents or labels; the
             rows of each point's sample come with it.
         seed: an int gives the same directions in each call; training passes a torch.Generator,
             which moves on (and whose state a checkpoint keeps); None draws from torch's own.

@@ -3,11 +3,11 @@
 A condition is any callable that takes images (N, 3, S, S) in [−1, 1] to (N, C) and has `names`, C
 of them, and a `fingerprint` for cache keys. The scores of `load_scorers` are one; landmarks, a
 joint condition and captions (`facenb.scorers.captions`) are others.
-`sample_scored(generator, condition, n)` pairs codes with any of them.
+`sample_scored(generator, condition, n)` pairs latents with any of them.
 
     condition = joint(load_scorers(["smile", "glasses"], framing), Landmarks(framing))
     known = sample_scored(generator, condition, 16_000)
-    observed = observe(generator, condition)(codes)            # (N, 138)
+    observed = observe(generator, condition)(latents)            # (N, 138)
     ConditionRange().fit(known.scores, known.names).warn(targets)
 """
 

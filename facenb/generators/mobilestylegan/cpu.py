@@ -1,4 +1,4 @@
-"""MobileStyleGAN's blocks on a CPU, and the gradient of their images with respect to the codes.
+"""MobileStyleGAN's blocks on a CPU, and the gradient of their images with respect to the latents.
 
 A single image has all cores at work in every step. Of several, each core has a share, a few images
 at a time.
@@ -25,7 +25,7 @@ _SHARE = 4  # images to a core at a time, at most
 
 
 class Pass:
-    """Codes on their way through the blocks, and their gradient on the way back.
+    """Latents on their way through the blocks, and their gradient on the way back.
 
     Args:
         network: frozen.
@@ -140,7 +140,7 @@ class Pass:
 
 
 class Synthesis(torch.autograd.Function):
-    """`Pass` for autograd: codes (N, 23, 512) → maps or images."""
+    """`Pass` for autograd: latents (N, 23, 512) → maps or images."""
 
     @staticmethod
     def forward(ctx, codes: Tensor, network: MobileStyleGANNetwork, *args) -> Tensor:
@@ -162,7 +162,7 @@ class Synthesis(torch.autograd.Function):
 
 
 def _first_maps(network: MobileStyleGANNetwork, codes: Tensor, noise: Tensor | None) -> Tensor:
-    """The maps (N, 4, 4, C) that the first block takes, of codes (N, 512)."""
+    """The maps (N, 4, 4, C) that the first block takes, of latents (N, 512)."""
     conv, matrix = network.convs[0], network.blocks.first
     x = (conv.style(codes) * conv.scale).to(matrix.dtype) @ matrix.T
     x = x.view(len(codes), *conv.noise.shape, -1) + by_bands(conv.bias).to(x.dtype)

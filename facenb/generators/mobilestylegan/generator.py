@@ -2,7 +2,7 @@
 
 Belousov (2021), arXiv:2104.04767. The synthesis network is the author's, from the PyPI package
 random-face (Apache-2.0); it was trained to show what StyleGAN2 shows. The mapping network is
-StyleGAN2-FFHQ's (config F), so that directions and codes published for that W work here.
+StyleGAN2-FFHQ's (config F), so that directions and latents published for that W work here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class MobileStyleGAN(StyleBased):
         heads: what makes the small sizes; None where there are none yet.
     """
 
-    _other_layers = " Codes of StyleGAN2-1024, with 18 layers: generator.from_stylegan2(codes)."
+    _other_layers = " Latents of StyleGAN2-1024, with 18 layers: generator.from_stylegan2(latents)."
 
     def __init__(
         self, network: MobileStyleGANNetwork, heads: Heads | None, name: str, fingerprint: str
@@ -75,17 +75,18 @@ class MobileStyleGAN(StyleBased):
         return named | {"rgb1024": network.rgb}
 
     def from_stylegan2(self, codes: Tensor) -> Tensor:
-        """(…, 18, 512) codes, or shifts of codes, of StyleGAN2-1024 → (…, 23, 512) of this network.
+        """Latents (…, 18, 512) of StyleGAN2-1024, or shifts → (…, 23, 512) of this network.
 
-        Code 2k − 1 of block k goes to `up` and `conv_1`, code 2k to `conv_2`, the mean of the last
-        three to `rgb1024`. An approximation: StyleGAN2's last codes drive layers that are not here.
+        Latent 2k − 1 of block k goes to `up` and `conv_1`, latent 2k to `conv_2`, the mean of the
+        last three to `rgb1024`. An approximation: StyleGAN2's last latents drive layers that are
+        not here.
 
         Raises:
             ValueError: another number of layers.
         """
         if codes.ndim < 2 or codes.shape[-2:] != (_STYLEGAN2_LAYERS, self.dim("w")):
             raise ValueError(
-                f"{self.name}: expected codes of StyleGAN2-1024 of shape (…, 18, 512), given "
+                f"{self.name}: expected latents of StyleGAN2-1024 of shape (…, 18, 512), given "
                 f"{tuple(codes.shape)}."
             )
         last = codes[..., 15:, :].mean(-2, keepdim=True)

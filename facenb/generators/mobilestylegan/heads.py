@@ -35,7 +35,7 @@ class HeadLayout:
         width: of its own feature maps.
         rank: of the maps from w to the factors of channels.
         scale: the image's side in sides of the maps.
-        codes: which of the 23 codes of w+ drive its layers: first, two residual ones, skip, paint.
+        codes: which of the 23 latents of w+ drive its layers: first, two residual, skip, paint.
         noise: which of the network's noise maps it is given, those of the image's side.
     """
 
@@ -54,7 +54,7 @@ class HeadLayout:
         return self.scale * self.side
 
 
-# Codes and noise are those of the network's layers that a head stands for. All of them are kept
+# Latents and noise are those of the network's layers that a head stands for. All of them are kept
 # under 4 MB, which is why the preview's are of low rank.
 LAYOUTS = {
     "64": HeadLayout(32, 512, 512, 128, 128, 2, codes=(10, 11, 12, 22, 17), noise=(7, 8)),
@@ -64,7 +64,7 @@ LAYOUTS = {
 
 
 class Head(nn.Module):
-    """Feature maps (N, C, S, S) and codes (N, 23, 512) → images (N, 3, size, size).
+    """Feature maps (N, C, S, S) and latents (N, 23, 512) → images (N, 3, size, size).
 
     The maps are whitened (a fixed rotation and scale, without which training crawls), then
     modulated by w and mixed: to the head's own maps, and to the pixels of the image, scale² at each

@@ -61,7 +61,7 @@ class Layout:
 
     @property
     def w_layers(self) -> int:
-        """How many codes an image has in w+: 23 at 1024 pixels."""
+        """How many latents an image has in w+: 23 at 1024 pixels."""
         return 3 * len(self.widths) - 1
 
 

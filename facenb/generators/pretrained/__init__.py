@@ -30,7 +30,7 @@ from facenb.storage.files import sha256_file
 __all__ = ["WeightsError", "describe", "load"]
 
 _KINDS = (ROSINALITY, NVIDIA, STYLEGAN_KIND, PGGAN_KIND, FACENB)
-_MEAN_OF = 4096  # codes, where a file does not carry the mean of w
+_MEAN_OF = 4096  # latents, where a file does not carry the mean of w
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def load(path: str | os.PathLike[str], name: str | None = None) -> Generator:
     Known are StyleGAN2 of rosinality (`.pt`), of NVIDIA's PyTorch repositories (`.pkl`) and of
     facenb, PGGAN and StyleGAN of genforce's InterFaceGAN (`.pth`), and the decoder in a whole
     checkpoint of e4e or pSp. The exponential moving average is taken where a file has it. Where it
-    lacks the mean of w, the mean of 4096 codes stands in; where it lacks the stored noise, seed 0
+    lacks the mean of w, the mean of 4096 latents stands in; where it lacks the stored noise, seed 0
     draws it.
 
     Raises:

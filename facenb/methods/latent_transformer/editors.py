@@ -21,7 +21,7 @@ SLOPE = 0.2  # of the LeakyReLU; the paper does not give it, GANs usually take t
 
 
 def displacements(weights: dict[str, Tensor], values: Tensor) -> Tensor:
-    """H_k(z) of K networks for the same N codes (N, d): (K, N, d), in two matrix products.
+    """H_k(z) of K networks for the same N latents (N, d): (K, N, d), in two matrix products.
 
     Args:
         weights: weight_in (K, h, d), bias_in (K, h), weight_out (K, d, h), bias_out (K, d).
@@ -37,7 +37,7 @@ def displacements(weights: dict[str, Tensor], values: Tensor) -> Tensor:
 class TransformerEditor:
     """The edit of one attribute; a strength of 1 is one whole H(z).
 
-    Trained on α in [−1, 1]; the paper suggests [−1.5, 1.5] for use. Codes are (N, d).
+    Trained on α in [−1, 1]; the paper suggests [−1.5, 1.5] for use. Latents are (N, d).
 
     Args:
         weights: of K = 1 network, as `displacements` takes them.
@@ -73,7 +73,7 @@ class TransformerEditor:
         """H(z), (N, d)."""
         if values.ndim != 2 or values.shape[1] != self.dim:
             raise ValueError(
-                f"{self.name}: expected codes (N, {self.dim}), given shape {tuple(values.shape)}."
+                f"{self.name}: expected latents (N, {self.dim}), given shape {tuple(values.shape)}."
             )
         weights = {key: weight.to(values) for key, weight in self.weights.items()}
         return displacements(weights, values)[0]

@@ -1,6 +1,6 @@
 """The latent classifier of Yao et al. (2021, §3.1): attributes read off a code, without its image.
 
-Score the images of many codes once, call each score yes or no, and learn to tell it from the code.
+Score the images of many latents once, call each score yes or no, and learn it from the latent.
 What is learned is hundreds of times faster than generator and scorers, and differentiable: the
 latent transformer is trained against it. Three linear layers with ReLU are the paper's; a single
 linear layer is what it compares with.
@@ -44,7 +44,7 @@ def label_thresholds(scores: Tensor, attributes: Sequence[Attribute]) -> Tensor:
 
 
 class LatentClassifier(BaseEstimator):
-    """Codes (N, d) → log-odds (N, A) of A attributes at once, trained by binary cross-entropy.
+    """Latents (N, d) → log-odds (N, A) of A attributes at once, trained by binary cross-entropy.
 
     Args:
         hidden: width of the two hidden layers (lost from the paper); None is one linear layer.
@@ -80,7 +80,7 @@ class LatentClassifier(BaseEstimator):
     def fit(
         self, values: Tensor, labels: Tensor, names: Sequence[str] | None = None
     ) -> LatentClassifier:
-        """Learn from codes (N, d) and labels (N, A), booleans or zeros and ones.
+        """Learn from latents (N, d) and labels (N, A), booleans or zeros and ones.
 
         Args:
             names: of the A attributes; "0", "1", … when left out.
@@ -124,14 +124,14 @@ class LatentClassifier(BaseEstimator):
         return self
 
     def logits(self, values: Tensor) -> Tensor:
-        """Log-odds (N, A) of codes (N, d); differentiable in the codes.
+        """Log-odds (N, A) of latents (N, d); differentiable in the latents.
 
-        This is also a scorer: it takes the codes themselves, hence no generator and no image.
+        This is also a scorer: it takes the latents themselves, hence no generator and no image.
         """
         width = self.network_[0].in_features
         if values.ndim != 2 or values.shape[1] != width:
             raise ValueError(
-                f"LatentClassifier: expected codes (N, {width}), given {tuple(values.shape)}."
+                f"LatentClassifier: expected latents (N, {width}), given {tuple(values.shape)}."
             )
         return self.network_(values)
 
@@ -144,7 +144,7 @@ class LatentClassifier(BaseEstimator):
         return self.logits(values) > 0
 
     def report(self, values: Tensor, labels: Tensor) -> dict[str, dict[str, float]]:
-        """Precision, recall, F1 and AUC of every attribute, on codes (N, d) not learned from.
+        """Precision, recall, F1 and AUC of every attribute, on latents (N, d) not learned from.
 
         Precision counts as 0 where nothing is called positive. Raises ValueError as `fit` does.
         """
@@ -209,7 +209,7 @@ def _checked(values: Tensor, labels: Tensor, names: Sequence[str]) -> Tensor:
     """The labels as floats (N, A)."""
     if values.ndim != 2 or labels.ndim != 2 or len(values) != len(labels) or len(values) < 2:
         raise ValueError(
-            f"LatentClassifier: expected codes (N, d) and labels (N, A) with N ≥ 2, "
+            f"LatentClassifier: expected latents (N, d) and labels (N, A) with N ≥ 2, "
             f"given {tuple(values.shape)} and {tuple(labels.shape)}."
         )
     if labels.shape[1] != len(names):
@@ -217,7 +217,7 @@ def _checked(values: Tensor, labels: Tensor, names: Sequence[str]) -> Tensor:
             f"LatentClassifier: expected {len(names)} labels ({', '.join(names)}), "
             f"given {labels.shape[1]}."
         )
-    check_finite(values, "codes")
+    check_finite(values, "latents")
     labels = labels.to(values)
     if not ((labels == 0) | (labels == 1)).all():
         raise ValueError(

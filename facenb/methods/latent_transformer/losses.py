@@ -33,7 +33,7 @@ class Task:
         columns: Tensor,
         features: str = "logit",
     ) -> Task:
-        """For codes (N, d), the correlations γ (A, A) and the targets' columns (K,)."""
+        """For latents (N, d), the correlations γ (A, A) and the targets' columns (K,)."""
         before = classifier.logits(values)
         keep = (1 - gamma.to(values).abs())[columns].clone()
         keep[torch.arange(len(columns)), columns] = 0
@@ -51,7 +51,7 @@ def scaling_factors(logits: Tensor) -> Tensor:
 
 
 def loss_terms(weights: dict[str, Tensor], task: Task, rows: Tensor, reconstruction: str) -> Tensor:
-    """Eq. 2, 3 and 4 of K networks on the B codes of `rows`, (3, K)."""
+    """Eq. 2, 3 and 4 of K networks on the B latents of `rows`, (3, K)."""
     values, alpha = task.values[rows], task.alpha[:, rows]
     move = alpha[..., None] * displacements(weights, values)  # (K, B, d)
     after = task.classifier.logits((values + move).flatten(0, 1)).unflatten(0, alpha.shape)

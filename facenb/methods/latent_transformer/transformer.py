@@ -1,9 +1,9 @@
-"""The latent transformer (Yao et al., 2021): a network for each attribute that moves codes.
+"""The latent transformer (Yao et al., 2021): a network for each attribute that moves latents.
 
 T(z, α) = z + α·H(z) (Eq. 1). Its loss asks a frozen latent classifier for the other verdict on the
 target (Eq. 2), for the same values of the other attributes, each weighted by how little it is
 correlated with the target (Eq. 3), and for a short way (Eq. 4). All networks are trained in one
-pass: they see the same codes, their weights lie in one tensor, and since no loss knows of another
+pass: they see the same latents, their weights lie in one tensor, and since no loss knows of another
 network's weights the gradients are those of training each alone.
 """
 
@@ -43,11 +43,11 @@ FEATURES = ("logit", "probability")
 
 
 class LatentTransformer(Method):
-    """Networks that move codes towards the other side of each attribute, trained together.
+    """Networks that move latents towards the other side of each attribute, trained together.
 
     Args:
-        hidden: width of H's hidden layer (lost from the paper); None is the width of the codes, as
-            in the authors' later code.
+        hidden: width of H's hidden layer (lost from the paper); None is the width of the latents,
+            as in the authors' later code.
         attribute_weight: λ_attr (1 in the paper).
         reconstruction_weight: λ_recon. 100 in the paper, with which hardly anything moves in the Z
             of 100 dimensions; 1 is chosen here (notebook 06 measures both).
@@ -58,10 +58,10 @@ class LatentTransformer(Method):
             the C of Eq. 3 is that of Eq. 2, whose cross-entropy takes probabilities. "logit" is the
             authors' later code; its penalty knows no bound, so that attributes with many
             correlated ones hardly change (notebook 06).
-        epochs: passes over the codes (10 in the paper, with 10,000 codes).
-        batch: codes a step (16).
+        epochs: passes over the latents (10 in the paper, with 10,000 latents).
+        batch: latents a step (16).
         learning_rate: of Adam with β = (0.9, 0.999) (1e-4).
-        seed: of the first weights and of the order of the codes.
+        seed: of the first weights and of the order of the latents.
         targets: names of the attributes to train for; all of the classifier's by default.
 
     Attributes:
@@ -123,7 +123,7 @@ class LatentTransformer(Method):
         classifier: LatentClassifier,
         gamma: Tensor,
     ) -> LatentTransformer:
-        """Train on codes (N, d) against a fitted classifier of A attributes.
+        """Train on latents (N, d) against a fitted classifier of A attributes.
 
         Args:
             gamma: (A, A), how attributes are correlated: `label_correlation` of the samples, or
@@ -133,7 +133,7 @@ class LatentTransformer(Method):
             UnknownNameError: a target that the classifier does not know.
             ValueError: shapes that do not fit, or NaN, given or come up in training.
 
-        Warns about a target on which the classifier gives all codes the same verdict: from those
+        Warns about a target on which the classifier gives all latents the same verdict: from those
         nothing is learned about the way back.
         """
         columns = self._check(values, classifier, gamma)
@@ -142,7 +142,7 @@ class LatentTransformer(Method):
             if (way > 0).all() or (way < 0).all():
                 warnings.warn(
                     f"LatentTransformer: the classifier says {'no' if way[0] > 0 else 'yes'} to "
-                    f"{name!r} on all {len(values)} codes: its network learns one way only.",
+                    f"{name!r} on all {len(values)} latents: its network learns one way only.",
                     stacklevel=2,
                 )
         weights = self._start(values, columns)
@@ -222,10 +222,10 @@ class LatentTransformer(Method):
                 raise unknown("target", name, known)
         if values.ndim != 2 or gamma.shape != (len(known), len(known)):
             raise ValueError(
-                f"LatentTransformer: expected codes (N, d) and gamma ({len(known)}, {len(known)}), "
+                f"LatentTransformer: expected latents (N, d), gamma ({len(known)}, {len(known)}), "
                 f"given {tuple(values.shape)} and {tuple(gamma.shape)}."
             )
-        check_finite(values, "codes")
+        check_finite(values, "latents")
         check_finite(gamma, "gamma")
         return torch.tensor([known.index(name) for name in self.targets_], device=values.device)
 

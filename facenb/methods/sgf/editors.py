@@ -31,7 +31,7 @@ class SGFEditor:
     Args:
         name: of the attribute, one of the field's conditions.
         surrogate: the fitted field.
-        observe: codes (N, d) → conditions (N, C).
+        observe: latents (N, d) → conditions (N, C).
         space: of the latents that the field was fitted on.
         look: False is the fast version of Algorithm 1 (appendix J), which observes the start of a
             walk alone, and each different code once; the walk to a strength passes through all
@@ -59,7 +59,7 @@ class SGFEditor:
         return self.surrogate.dimension
 
     def edit(self, latents: Latents, strength: Strength) -> Latents:
-        """The codes walked to `strength`, a number or one for each of the N codes."""
+        """The latents walked to `strength`, a number or one for each of the N latents."""
         with torch.inference_mode(False), torch.no_grad():  # inference mode has no forward AD
             values = latents.require(self.space).clone()
             asked = per_code(strength, values).flatten().clone().expand(len(values))
@@ -70,7 +70,7 @@ class SGFEditor:
         return latents.with_values(values)
 
     def _walk(self, z: Tensor, asked: Tensor) -> Tensor:
-        """Explicit Euler on Eq. 7, all codes side by side, each to its own end."""
+        """Explicit Euler on Eq. 7, all latents side by side, each to its own end."""
         surrogate = self.surrogate
         c = (self.observe(z) - surrogate.mean_) / surrogate.scale_
         column = surrogate.names_.index(self.name)
@@ -121,7 +121,7 @@ def sgf_editors(
     look: bool = False,
     fingerprint: str | None = None,
 ) -> Editors:
-    """An editor for each of these conditions, or for all, sharing what they know of the codes.
+    """An editor for each of these conditions, or for all, sharing what they know of the latents.
 
     `SurrogateGradientField.editors` calls it with the scorers of the samples; give `observe` where
     conditions come from elsewhere.

@@ -3,7 +3,7 @@
     field = SurrogateGradientField(load_config("laptop")).fit(generator, samples)
     field.editors()["smile"].edit(latents, 2.0)
 
-    field = SurrogateGradientField().fit_latents(codes, conditions, names)   # of any kind
+    field = SurrogateGradientField().fit_latents(latents, conditions, names)   # of any kind
     target = field.shifted(conditions[:8], {"smile": +2})
     found = field.manipulate(codes[:8], conditions[:8], target, observe)
     found.codes, found.status
@@ -188,12 +188,12 @@ class SurrogateGradientField(StoredField, Method):
         tolerance: float = TOLERANCE,
         difference: float | None = None,
     ) -> Manipulation:
-        """Algorithm 1: walk codes (N, d) with conditions (N, C) to the target (N, C) or (C,).
+        """Algorithm 1: walk latents (N, d) with conditions (N, C) to the target (N, C) or (C,).
 
         Each code is stopped for itself, and its walk does not depend on the rest of the batch.
 
         Args:
-            observe: the conditions of new codes. None is the fast version (appendix J): they are
+            observe: the conditions of new latents. None is the fast version (appendix J): they are
                 taken to change as asked.
             step: λ; the field is asked for λ(c₁ − c₀) each time.
             tolerance: share of the asked change that may be missing at the end.
@@ -237,8 +237,9 @@ class SurrogateGradientField(StoredField, Method):
     def _check(self, values: Tensor, conditions: Tensor) -> None:
         dimension = self.dimension
         if values.ndim != 2 or values.shape[1] != dimension:
-            raise ValueError(f"SGF: expected codes (N, {dimension}), given {tuple(values.shape)}.")
-        check_finite(values, "codes")
+            given = tuple(values.shape)
+            raise ValueError(f"SGF: expected latents (N, {dimension}), given {given}.")
+        check_finite(values, "latents")
         if conditions.shape != (len(values), len(self.names_)):
             raise ValueError(
                 f"SGF: expected conditions ({len(values)}, {len(self.names_)}), "

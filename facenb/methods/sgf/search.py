@@ -22,7 +22,7 @@ DIVERGED = "diverged"
 
 @dataclass(frozen=True)
 class Manipulation:
-    """What became of N codes.
+    """What became of N latents.
 
     Attributes:
         codes: (N, d), the last good code of each.
@@ -44,7 +44,7 @@ class Manipulation:
     out_of_range: Tensor
 
     def counts(self) -> dict[str, int]:
-        """How many codes have each status."""
+        """How many latents have each status."""
         found = Counter(self.status)
         return {s: found[s] for s in (REACHED, ALREADY_MET, OUT_OF_STEPS, DIVERGED) if found[s]}
 
@@ -63,7 +63,7 @@ def progress(conditions: Tensor, start: Tensor, target: Tensor) -> Tensor:
 
 
 Step = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""codes (K, d), their conditions (K, C), rows (K,) of the batch that they are → codes (K, d)."""
+"""latents (K, d), their conditions (K, C), their rows (K,) of the batch → latents (K, d)."""
 
 
 @torch.no_grad()
@@ -87,8 +87,8 @@ def walk(
 
     Args:
         start: (N, d). conditions, target: (N, C), all in standard deviations.
-        step: makes the next codes of those that are still walking.
-        observe: codes (K, d), conditions before the step (K, C), rows (K,) → conditions (K, C).
+        step: makes the next latents of those that are still walking.
+        observe: latents (K, d), conditions before the step (K, C), rows (K,) → conditions (K, C).
         limit: length of a code beyond which it has left the data: diverged.
 
     Returns:
