@@ -66,7 +66,7 @@ if remark.styles:
 # |---|---|---|
 # | 02 | InterFaceGAN (Shen et al., 2020) | a step along the normal of a hyperplane that separates faces with an attribute from faces without it |
 # | 03 to 05 | unsupervised directions; two-stage Hessian-penalty directions (Niu et al., 2023) | a step along a column of a matrix that was learned without labels |
-# | 06 | latent transformer (Yao et al., 2021) | a step computed by a small network from the code itself |
+# | 06 | latent transformer (Yao et al., 2021) | a step computed by a small network from the latent itself |
 # | 07 | surrogate gradient field (Li et al., 2021) | a path that follows a learned vector field |
 #
 # Every method makes an **editor**, a map (latents, strength) → latents. Strips, sliders, scores and comparisons work
@@ -80,7 +80,7 @@ if remark.styles:
 # ## Run
 #
 # The papers edit StyleGAN2 trained on FFHQ, photographs of faces. This generator is MobileStyleGAN, which was trained to
-# paint what that StyleGAN2 paints, and has the same latent spaces: z, drawn from a normal distribution, and **w**, which
+# draw what that StyleGAN2 draws, and has the same latent spaces: z, drawn from a normal distribution, and **w**, which
 # a mapping network makes of z. Eight seeds, eight faces, truncated to 0.7 of their distance to the mean face:
 
 # %%

@@ -76,7 +76,7 @@ small = G.scoring_size  # pixels of the images that are scored
 #
 # | | in the papers | here |
 # |---|---|---|
-# | generator | StyleGAN2-FFHQ, $z$ and $w$ of 512 dimensions, 1024 × 1024 | MobileStyleGAN (Belousov, 2021), trained to paint what StyleGAN2-FFHQ paints; its mapping network, and so its $W$, is StyleGAN2's |
+# | generator | StyleGAN2-FFHQ, $z$ and $w$ of 512 dimensions, 1024 × 1024 | MobileStyleGAN (Belousov, 2021), trained to draw what StyleGAN2-FFHQ draws; its mapping network, and therefore its $W$, is StyleGAN2's |
 # | attributes | ResNet-50 on CelebA, a pose network, action units | MediaPipe's face mesh and blendshapes (pose, action units), nets for age and gender, linear probes of our own labels; `docs/model_cards.md` says whose each is |
 # | identity | ArcFace, VGG-Face | SFace on aligned crops |
 
@@ -84,7 +84,7 @@ small = G.scoring_size  # pixels of the images that are scored
 # ## Run
 # ### The generator
 #
-# `sample` draws codes $z \sim \mathcal N(0, I)$ that know which space they live in; `synthesize`
+# `sample` draws latents $z \sim \mathcal N(0, I)$ that know which space they live in; `synthesize`
 # turns them into images with values in $[-1, 1]$. The same seed gives the same faces everywhere.
 
 # %%
@@ -97,7 +97,7 @@ folder.save(grid, "samples", "The first 24 samples of the seed, not selected", p
 # Nothing is selected, and nothing is hidden: some of the faces have broken parts, most often where a hat, a hand or a
 # second face begins. Later figures say where they select.
 #
-# **Truncation** trades variety for quality: $w \leftarrow \bar w + \psi\,(w - \bar w)$ moves a code towards the mean of
+# **Truncation** trades variety for quality: $w \leftarrow \bar w + \psi\,(w - \bar w)$ moves a latent towards the mean of
 # $W$ (Karras et al., 2019). The same four faces from $\psi = 0$, the mean face, to no truncation:
 
 # %%
@@ -126,7 +126,7 @@ if len(G.sizes) > 1:
 #
 # In 512 dimensions the standard normal is a **thin shell**: nearly all $z$ have a length near
 # $\sqrt{512} = 22.6$. InterFaceGAN builds on that (its Property 2): no
-# code is far from any hyperplane through the origin, since the distance $n^\top z$ is itself
+# latent is far from any hyperplane through the origin, since the distance $n^\top z$ is itself
 # $\mathcal N(0, 1)$. $W$ has no such shell: it is what the mapping network makes of the shell, long in a few
 # directions and flat in most.
 

@@ -222,7 +222,7 @@ folder.save(F3, "F3_sorted_by_distance", "Unseen samples sorted by signed distan
 # %% [markdown]
 # ### Figure 4: one attribute at a time
 #
-# The same few faces along each normal. Nothing is conditioned yet, so that other attributes may change too.
+# The same few faces along each normal. Nothing is conditioned yet; other attributes may change too.
 
 # %%
 STEPS = [-4.5, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5] if remark.styles else [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]  # fmt: skip
@@ -380,7 +380,7 @@ folder.table(T3["real photographs (correlation)"], "T3_real", "CelebA annotation
 # %% [markdown]
 # ### Published directions
 #
-# The generator's W is StyleGAN2-FFHQ's, so that directions published for that W can be laid beside those
+# The generator's W is StyleGAN2-FFHQ's; therefore directions published for that W can be laid beside those
 # learned here. Put the paths of your files in: `.pt` or `.npy` with 512 numbers.
 
 # %%

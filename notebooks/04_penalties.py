@@ -68,7 +68,7 @@ def computed(step: str, compute) -> dict[str, torch.Tensor]:
 # ## Question
 #
 # Two directions are *entangled* when moving along one changes what the other does. Can that be written as
-# a number that a computer can make small, without anyone labelling a picture?
+# a number that a computer can make small, without anyone labelling an image?
 #
 # ## What the papers say
 #
@@ -101,8 +101,8 @@ def computed(step: str, compute) -> dict[str, torch.Tensor]:
 # ## Run
 # ### Closed forms
 #
-# For $f = z_0 z_1$ the only mixed derivative is 1, so that the penalty is $2(1^2 + 1^2) = 4$ everywhere. For
-# $f = z_0^2 z_1$ it is $2z_0$, so that the penalty is $16 z_0^2$. A sum of functions of one coordinate each
+# For $f = z_0 z_1$ the only mixed derivative is 1, and the penalty is $2(1^2 + 1^2) = 4$ everywhere. For
+# $f = z_0^2 z_1$ it is $2z_0$, and the penalty is $16 z_0^2$. A sum of functions of one coordinate each
 # has none.
 
 # %%
@@ -126,7 +126,7 @@ folder.table(forms, "closed_forms", "The Hessian penalty of functions whose answ
 # ### Bias and variance of the estimator
 #
 # The variance over $k$ draws is unbiased for any $k \geq 2$; what $k$ buys is less noise. $\epsilon$ is
-# where the bias comes from: too large and higher derivatives leak in, too small and rounding is divided by
+# where the bias comes from: too large and higher derivatives come in, too small and rounding is divided by
 # $\epsilon^4$. Both on a small network with a known answer, in the precision that training uses.
 
 # %%
@@ -262,7 +262,7 @@ display(Markdown(
 # ### Which layer?
 #
 # Peebles' code sums the penalty over several layers; Niu's takes the image. The penalty of feature maps has
-# their unit, squared, so that layers compare only when it is divided by the squared first derivative along the same
+# their unit, squared: layers compare only when it is divided by the squared first derivative along the same
 # directions: how fast does the change change, per unit of the latent?
 
 
@@ -346,8 +346,8 @@ folder.table(linear_maps, "linear_maps", "A linear map: only one of the two pena
 # %% [markdown]
 # ### Which parts of the face are entangled?
 #
-# The penalty is a number for every pixel before it is reduced. Averaged over codes it shows where on the
-# picture directions interfere: the map of the generator's own entanglement.
+# The penalty is a number for every pixel before it is reduced. Averaged over latents it shows where on the
+# image directions interfere: the map of the generator's own entanglement.
 
 
 # %%

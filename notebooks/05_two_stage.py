@@ -73,7 +73,7 @@ ATTRIBUTES = [a.name for a in scorers.attributes if a.kind == "semantic"]
 # | | text | public code | here |
 # |---|---|---|---|
 # | stage two's learning rate | not given | 0.01 | 0.001: at 0.01 the second stage turned the DCGAN's directions by 30° within 40 steps and the penalty *rose* |
-# | weight of the penalty in HDP | 0.5 of the *maximum* over pixels | 0.5 of the *mean* | the text's. The maximum is many times the mean (notebook 04), so that the penalty dominates the loss of HDP |
+# | weight of the penalty in HDP | 0.5 of the *maximum* over pixels | 0.5 of the *mean* | the text's. The maximum is many times the mean (notebook 04); the penalty therefore dominates the loss of HDP |
 # | matrix | Gram-Schmidt after each step | matrix exponential of a skew matrix: exactly orthogonal, always | stage one Gram-Schmidt; `matrix="expm"` for the code's |
 # | stage two | works *because* orthogonality is dropped | still exactly orthogonal | dropped (unit length kept) |
 # | penalty over pixels | maximum (Eq. 4) | mean | maximum |
@@ -81,7 +81,7 @@ ATTRIBUTES = [a.name for a in scorers.attributes if a.kind == "semantic"]
 # | evaluation samples | 200 | 4 by default | 8 in the laptop profile, with bootstrap intervals; 200 in `paper` |
 # | range of a traversal | not given | ±10, though trained on ±6 | ±5 |
 # | generator, space | StyleGAN2-FFHQ, $W$ | $W$, z cut at ±0.7 | the FFHQ generator, $W$, ψ = 0.7 |
-# | images | 256 pixels | 256 pixels | 64 pixels from the head on inner feature maps, so that a laptop can train on them |
+# | images | 256 pixels | 256 pixels | 64 pixels from the head on inner feature maps: a laptop can train on them |
 # | what the reconstructor sees | the images | the images | the images with mean and contrast of each colour channel removed: else a short training finds light and colour first |
 # | size | 256 directions, 10⁵ steps, batch 32 / 18 / 12 | the same | 32 directions, 200 to 1,000 steps, batch 24 / 9 / 12, at a higher rate (`CONFIGS["laptop-w"]`) |
 # | attributes | FairFace, ArcFace, twelve action units | 26 scores | twelve action units from blendshapes, and the attributes of notebook 01 |
@@ -300,7 +300,7 @@ folder.table(
 #
 # Two numbers a method. **Target**: the mean over attributes of the best direction's correlation.
 # **Selectivity**: target minus the mean correlation with the other attributes. The best direction is chosen on
-# one half of the faces and judged on the other: choosing the largest of 32 noisy numbers and reporting that
+# one half of the faces and evaluated on the other: choosing the largest of 32 noisy numbers and reporting that
 # very number flatters every method, and those with the noisiest directions most. Intervals: 95 % bootstrap
 # over the judging faces; DTH's lead over each rival is paired.
 

@@ -278,7 +278,7 @@ folder.table(table, "T1_preservation", f"Percent at a success rate of {RATE:.0%}
 
 
 # %% [markdown]
-# The averages over the attributes, and the difference. The faces of different attributes are different, so that the variances of
+# The averages over the attributes, and the difference. The faces of different attributes are different; therefore the variances of
 # their estimates add.
 
 

@@ -235,7 +235,7 @@ display(Markdown("Nothing in Algorithm 1 keeps a walk where faces are: the quali
 # ### Figure 8: outside the data
 #
 # Faces are asked to turn to so many standard deviations of yaw. The range of the training conditions is
-# known, so that a target can be reported before it is tried.
+# known: a target can be reported before it is tried.
 
 # %%
 FAR = [1.0, 3.0, 6.0] if not smoke else [1.0, 6.0]

@@ -52,7 +52,7 @@ shown = G.variant(truncation=0.7) if remark.styles else G
 # ## Question
 #
 # A style-based generator does not draw from $z$. A small network, the mapping, first takes $z$ to $w$, and $w$ sets the
-# *style* of every layer. $w$ need not be normally distributed, so that the mapping is free to arrange the faces
+# *style* of every layer. $w$ need not be normally distributed: the mapping is free to arrange the faces
 # as suits the synthesis network. In $W+$ every layer has a latent of its own. Which of the three is the best
 # place to edit in?
 #
