@@ -3,7 +3,7 @@
     python -m scripts.train_fields NAME --out FILE [--steps 600]
 
 NAME is "attributes" (in W, without and with noise, and in Z), "keypoints" or "captions" (in W). The
-samples are those that ship; keypoints are found on the first 8,000, which takes a quarter of an hour. Each
+samples are those that ship; keypoints are found on the first 4,000, which takes ten minutes. Each
 field is a minute or two of training, and goes on where it was stopped. facenb/data holds the
 results as sgf_NAME_GENERATOR.safetensors; notebooks 07 and 08 explain them.
 """
@@ -30,7 +30,7 @@ from facenb.scorers.conditions import Landmarks
 KINDS = ("attributes", "keypoints", "captions")
 # Conditions beside the landmarks, which are asked to stay (appendix F).
 APPEARANCE = ("gender", "age", "glasses", "beard", "fringe", "long_hair", "brightness", "warmth")
-KEYPOINTS = 8_000  # samples
+KEYPOINTS = 4_000  # samples
 NOISE = 1.0  # standard deviation in W, where a coordinate has .42 on average
 
 
