@@ -2,10 +2,11 @@
 
     python -m scripts.train_fields NAME --out FILE [--steps 600]
 
-NAME is "attributes" (in W, without and with noise, and in Z), "keypoints" or "captions" (in W). The
-samples are those that ship; keypoints are found on the first 4,000, which takes ten minutes. Each
-field is a minute or two of training, and goes on where it was stopped. facenb/data holds the
-results as sgf_NAME_GENERATOR.safetensors; notebooks 07 and 08 explain them.
+NAME is "attributes" (in W, without and with noise, and in Z), "keypoints" or "captions" (in W, with
+noise: without it, more walks leave the data). The samples are those that ship; keypoints are found
+on the first 1,000, which takes two minutes. Each field is a minute or two of training, and goes on
+where it was stopped. facenb/data holds the results as sgf_NAME_GENERATOR.safetensors; notebooks 07
+and 08 explain them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from facenb.scorers.conditions import Landmarks
 KINDS = ("attributes", "keypoints", "captions")
 # Conditions beside the landmarks, which are asked to stay (appendix F).
 APPEARANCE = ("gender", "age", "glasses", "beard", "fringe", "long_hair", "brightness", "warmth")
-KEYPOINTS = 4_000  # samples
+KEYPOINTS = 1_000  # samples
 NOISE = 1.0  # standard deviation in W, where a coordinate has .42 on average
 
 
@@ -46,21 +47,22 @@ def train(kind: str, generator: Generator, steps: int) -> dict[str, SurrogateGra
     samples = load_samples(generator, scorers, 20_000, "w", check=False)
     values = samples.latents.values
     config = replace(load_config("laptop", "w"), steps=steps, batch=128)
+    noisy = replace(config, noise=NOISE)
     if kind == "captions":
         grammar = Grammar().fit(samples.scores, samples.names)
         told = Captions(scorers, grammar, SentenceEncoder("cpu"))
-        return {"captions": fit_sgf(config, values, told.of_scores(samples.scores), told.names)}
+        return {"captions": fit_sgf(noisy, values, told.of_scores(samples.scores), told.names)}
     if kind == "keypoints":
         scores = torch.cat([landmarks(generator), columns(samples, APPEARANCE)[:KEYPOINTS]], 1)
         names = (*Landmarks.names, *APPEARANCE)
-        return {"keypoints": fit_sgf(config, values[:KEYPOINTS], scores, names)}
+        return {"keypoints": fit_sgf(noisy, values[:KEYPOINTS], scores, names)}
     names = conditions_of(samples)
     scores = columns(samples, names)
     in_z = load_samples(generator, scorers, 20_000, "z", check=False).latents.values
     deep = replace(load_config("laptop", "z"), steps=4 * steps, batch=128)
     return {
         "w": fit_sgf(config, values, scores, names),
-        "w, with noise": fit_sgf(replace(config, noise=NOISE), values, scores, names),
+        "w, with noise": fit_sgf(noisy, values, scores, names),
         "z": fit_sgf(deep, in_z, scores, names),
     }
 
