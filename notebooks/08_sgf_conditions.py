@@ -126,9 +126,8 @@ def images(z: torch.Tensor) -> torch.Tensor:
 #
 # Three edits: the lower lip and the chin down; the brows up; all landmarks as they differ between faces turned
 # right and the average. Landmarks move together, and a hand-made change is one that no face has made. Each change is therefore projected
-# onto the twelve principal components of the landmarks. The fields of keypoints and of captions ship (`python -m
-# scripts.train_fields keypoints`); they learned with noise on their input (notebook 07), without which more walks
-# leave the data. For another generator they are trained here.
+# onto the twelve principal components of the landmarks. The field of keypoints ships (`python -m scripts.train_fields
+# keypoints`): 1,000 samples, noise on the input (notebook 07). For another generator it is trained here.
 
 # %%
 from facenb.methods.sgf.files import shipped_field

@@ -2,8 +2,8 @@
 
     python -m scripts.train_fields NAME --out FILE [--steps 600]
 
-NAME is "attributes" (in W, without and with noise, and in Z), "keypoints" or "captions" (in W, with
-noise: without it, more walks leave the data). The samples are those that ship; keypoints are found
+NAME is "attributes" (in W, without and with noise, and in Z), "keypoints" (in
+W, with noise) or "captions" (in W). The samples are those that ship; keypoints are found
 on the first 1,000, which takes two minutes. Each field is a minute or two of training, and goes on
 where it was stopped. facenb/data holds the results as sgf_NAME_GENERATOR.safetensors; notebooks 07
 and 08 explain them.
@@ -51,7 +51,7 @@ def train(kind: str, generator: Generator, steps: int) -> dict[str, SurrogateGra
     if kind == "captions":
         grammar = Grammar().fit(samples.scores, samples.names)
         told = Captions(scorers, grammar, SentenceEncoder("cpu"))
-        return {"captions": fit_sgf(noisy, values, told.of_scores(samples.scores), told.names)}
+        return {"captions": fit_sgf(config, values, told.of_scores(samples.scores), told.names)}
     if kind == "keypoints":
         scores = torch.cat([landmarks(generator), columns(samples, APPEARANCE)[:KEYPOINTS]], 1)
         names = (*Landmarks.names, *APPEARANCE)
