@@ -53,7 +53,7 @@ $(STAMP): pyproject.toml constraints.txt
 # compat: a path in place of an import hook, which a folder called facenb above would come before
 	@echo 'Installing the pinned packages into $(VENV) (a few minutes the first time)'
 	$(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt \
-	  --config-settings editable_mode=compat -e '.[test,captions]'
+	  --config-settings editable_mode=compat -e '.[test,captions,cluster]'
 	@$(PY) -c 'from facenb.lab import install_settings; install_settings()'
 	@touch $@
 

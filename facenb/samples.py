@@ -4,6 +4,7 @@
 
     python -m facenb.samples --n 20000 --out FILE     # make them; goes on where it was stopped
     python -m facenb.samples check                    # what ships, against fresh scores
+    python -m facenb.samples --n 500000 --shards URL --scheduler tcp://…     # on many machines
 
 A sample set is made of shards of 1,000: shard k is `generator.sample(1000, seed=k)`, so that a
 larger set begins with a smaller one. What ships for a generator is the seeds and the scores, in
@@ -33,6 +34,7 @@ from facenb.generators import DEFAULT, Generator
 from facenb.latents import Latents
 from facenb.sampling import ScoredSamples, sample_scored, score
 from facenb.scorers import ScorerSuite
+from facenb.shards import Plan, make_shards
 from facenb.storage.files import atomic_write
 
 SHARD = 1000
@@ -140,21 +142,21 @@ def make_samples(generator: Generator, scorers: ScorerSuite, n: int) -> ScoredSa
     return ScoredSamples(latents, torch.cat([s.scores for s in shards]), scorers.names)
 
 
-def write_samples(path: Path, generator: Generator, samples: ScoredSamples) -> None:
-    """Seeds and scores, in half precision, with how they were made."""
+def write_samples(path: Path, generator: Generator, scores: Tensor, names: Sequence[str]) -> None:
+    """Seeds and scores (N, A), in half precision, with how they were made."""
     facts = {
         "generator": generator.fingerprint,
         "framing": generator.framing,
-        "names": list(samples.names),
+        "names": list(names),
         "size": generator.scoring_size,
         "truncation": getattr(generator, "truncation", 1.0),
         "shard": SHARD,
-        "seeds": f"0 to {(len(samples) - 1) // SHARD}",
-        "command": f"python -m facenb.samples --n {len(samples)} --generator {generator.name}",
+        "seeds": f"0 to {(len(scores) - 1) // SHARD}",
+        "command": f"python -m facenb.samples --n {len(scores)} --generator {generator.name}",
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} cores, torch "
         f"{torch.__version__}",
     }
-    atomic_write(path, save({"scores": samples.scores.half()}, {"provenance": json.dumps(facts)}))
+    atomic_write(path, save({"scores": scores.half()}, {"provenance": json.dumps(facts)}))
 
 
 def _latents(generator: Generator, n: int) -> Latents:
@@ -192,14 +194,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=20_000, help="how many")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="file to write; without it they stay in the cache")
+    parser.add_argument(
+        "--shards", metavar="URL", help="keep them there: a folder, or a URL that fsspec knows"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of Dask, whose workers make the shards"
+    )
     options = parser.parse_args(arguments)
+    if options.scheduler and not options.shards:
+        parser.error("--scheduler needs --shards: the folder or URL that all workers reach")
     try:
         generator = facenb.load_generator(options.generator, options.device)
         scorers = facenb.load_scorers(framing=generator.framing, device=options.device)
         if options.what == "make":
-            samples = make_samples(generator, scorers, options.n)
+            if options.shards:
+                plan = Plan.of(options.shards, options.generator, generator, scorers, SHARD)
+                scores = make_shards(plan, options.n, options.scheduler)
+            else:
+                scores = make_samples(generator, scorers, options.n).scores
             if options.out:
-                write_samples(options.out, generator, samples)
+                write_samples(options.out, generator, scores, scorers.names)
             return 0
         scores = shipped_scores(generator, scorers)
         if scores is None:

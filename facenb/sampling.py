@@ -78,8 +78,7 @@ def sample_scored(
         ValueError: a size that the generator does not have.
     """
     latents = generator.sample(n, seed, space)
-    size = generator.scoring_size if size is None else size
-    inputs = _identity(generator, scorers, size) | {"seed": seed, "space": space}
+    inputs = scored_by(generator, scorers, size) | {"seed": seed, "space": space}
     parts = cache.folder("scores", inputs)
     scores = []
     with tqdm(total=n, desc=f"scoring {generator.name}", unit="img", leave=False) as bar:
@@ -179,9 +178,8 @@ def score_once(
 ) -> Tensor:
     """`score`, from disk where these very codes were scored before."""
     codes = latents.to("cpu")
-    size = generator.scoring_size if size is None else size
     asked = {"space": codes.space, "codes": sha256_tensor(codes.values)}
-    inputs = _identity(generator, scorers, size) | asked
+    inputs = scored_by(generator, scorers, size) | asked
     found = cache.cached(
         "edit-scores", inputs, lambda: {"scores": score(generator, scorers, codes, progress, size)}
     )
@@ -227,8 +225,11 @@ def observe(
     return conditions_of
 
 
-def _identity(generator: Generator, scorers: ScorerSuite, size: int) -> dict[str, object]:
-    """What decides the scores of a code, for cache keys."""
+def scored_by(
+    generator: Generator, scorers: ScorerSuite, size: int | None = None
+) -> dict[str, object]:
+    """What decides the scores of a code, for keys: plain values. `size` is that of `score`."""
+    size = generator.scoring_size if size is None else size
     return {
         "version": _VERSION,
         "generator": generator.fingerprint,

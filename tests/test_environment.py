@@ -37,7 +37,7 @@ def project(repository: Path) -> dict[str, list[Requirement]]:
 def test_every_dependency_is_pinned_within_its_range(
     pins: dict[str, str], project: dict[str, list[Requirement]]
 ) -> None:
-    for requirement in project["run"] + project["test"] + project["captions"]:
+    for requirement in project["run"] + project["test"] + project["captions"] + project["cluster"]:
         pinned = pins[canonicalize_name(requirement.name)]
         assert pinned in requirement.specifier, f"{requirement} against {pinned}"
     assert pins["torch"] == "2.13.0"
@@ -76,9 +76,8 @@ def test_conda_users_get_the_same_versions(
     python, pip, by_pip = environment["dependencies"]
     assert (python, pip) == ("python=3.11", "pip")
     listed = [Requirement(line) for line in by_pip["pip"] if not line.startswith("-")]
-    direct = {
-        requirement.name: requirement.marker for requirement in project["run"] + project["test"]
-    }
+    every = project["run"] + project["test"] + project["cluster"]
+    direct = {requirement.name: requirement.marker for requirement in every}
     assert {r.name: str(r.specifier) for r in listed} == {
         name: f"=={pins[canonicalize_name(name)]}" for name in direct
     }
@@ -92,8 +91,8 @@ def test_conda_users_get_the_same_versions(
 @pytest.mark.parametrize(
     ("folders", "lists"),
     [
-        (["facenb", "notebooks", "scripts", "benchmarks"], ["run", "bench", "captions"]),
-        (["tests"], ["run", "test"]),
+        (["facenb", "notebooks", "scripts", "benchmarks"], ["run", "bench", "captions", "cluster"]),
+        (["tests"], ["run", "test", "cluster"]),
     ],
 )
 def test_everything_that_is_imported_is_declared(

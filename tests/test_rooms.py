@@ -11,11 +11,12 @@ import pytest
 # From the foundations up: a room uses those above its own line here, never one below it.
 ROOMS = (
     ("errors", "seeds"),
-    ("data", "parallel", "presets", "storage"),
+    ("cluster", "data", "parallel", "presets", "storage"),
     ("assets", "latents"),
     ("generators", "penalties"),
     ("editors", "scorers"),
     ("sampling", "photos"),
+    ("shards",),
     ("samples",),
     ("metrics",),
     ("methods",),

@@ -1,0 +1,235 @@
+"""Scored samples in shards, made by many machines: each shard is a file that appears whole, once.
+
+Shard k has the scores of `generator.sample(1000, seed=k)`, as the samples that ship. The folder is
+one that all machines share, or any URL that fsspec knows; in it every set has a folder of its own,
+named by what decides the scores. Whatever is there is never made again, so that work goes on after
+lost workers, a lost scheduler, or with more samples.
+
+A worker keeps parts of the shard that it works on in its own cache (`sampling.sample_scored`).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from facenb.cluster import ClusterError, compute, connected, versions
+from facenb.errors import FacenbError
+from facenb.generators import Generator, load_generator
+from facenb.generators import absolute as absolute_name
+from facenb.sampling import sample_scored, scored_by
+from facenb.scorers import ScorerSuite, load_scorers
+from facenb.storage import cache
+from facenb.storage.files import atomic_write, sha256_tensors
+
+
+class ShardError(FacenbError):
+    """A folder of shards that cannot be written to or read from; says which and why."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A set of shards: what every machine has to agree on.
+
+    Args:
+        url: folder or fsspec URL that all machines reach.
+        generator: a name, a URL, or the path of a file that all machines reach.
+        scores: names of the scores, the columns.
+        identity: what decides the scores (`sampling.scored_by`), by which it is checked that a
+            machine has the same weights.
+        shard: samples to a shard.
+        device: that each machine draws and scores on.
+    """
+
+    url: str
+    generator: str
+    scores: tuple[str, ...]
+    identity: dict
+    shard: int
+    device: str = "cpu"
+
+    @staticmethod
+    def of(url: str, name: str, generator: Generator, scorers: ScorerSuite, shard: int) -> Plan:
+        """The plan for a generator that was loaded by `name`, and scorers of its framing."""
+        identity = scored_by(generator, scorers)
+        device = generator.device.type
+        if "://" not in url:
+            url = str(Path(url).expanduser().absolute())  # workers have other working folders
+        return Plan(url, absolute_name(name), scorers.names, identity, shard, device)
+
+
+class Shards:
+    """The files of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        try:
+            from fsspec.core import url_to_fs
+        except ImportError as error:
+            raise ShardError(
+                f"shards need fsspec ({error}): pip install -c constraints.txt -e '.[cluster]'."
+            ) from error
+        self.plan = plan
+        try:
+            self.files, root = url_to_fs(plan.url)
+        except (ValueError, ImportError, OSError) as error:
+            raise ShardError(f"{plan.url!r} is no folder that can be reached: {error}.") from error
+        self.folder = f"{root.rstrip('/')}/{cache.key(plan.identity | {'shard': plan.shard})}"
+
+    def path(self, k: int) -> str:
+        """Of shard k."""
+        return f"{self.folder}/{k:06d}.safetensors"
+
+    def read(self, k: int) -> Tensor | None:
+        """Scores (shard, A) of shard k; None where it is missing or, with a warning, damaged."""
+        try:
+            content = self.files.cat_file(self.path(k))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._failed("read from", error) from error
+        try:
+            facts = json.loads(_metadata(content)["provenance"])
+            tensors = load(content)
+            good = facts["sha256"] == sha256_tensors(tensors) and facts["seed"] == k
+            if good and tensors["scores"].shape == (self.plan.shard, len(self.plan.scores)):
+                return tensors["scores"]
+            said = "its content is not what it was"
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            said = str(error)
+        warnings.warn(f"{self.path(k)} is damaged ({said}); it is made again.", stacklevel=2)
+        return None
+
+    def write(self, k: int, scores: Tensor) -> None:
+        """Shard k, whole, with how it was made; ShardError where that cannot be."""
+        tensors = {"scores": scores.float().contiguous()}
+        facts = {
+            **self.plan.identity,
+            **versions(),
+            "seed": k,
+            "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "sha256": sha256_tensors(tensors),
+        }
+        self._put(self.path(k), save(tensors, {"provenance": json.dumps(facts)}))
+
+    def describe(self) -> None:
+        """Write what the folder holds into it, before the work: ShardError where that cannot be."""
+        facts = asdict(self.plan) | {"url": ""}  # machines may reach it by several
+        self._put(f"{self.folder}/plan.json", json.dumps(facts, indent=1).encode())
+
+    def _put(self, path: str, content: bytes) -> None:
+        from fsspec.implementations.local import LocalFileSystem
+
+        try:
+            if isinstance(self.files, LocalFileSystem):
+                atomic_write(path, content)
+                return
+            self.files.makedirs(self.folder, exist_ok=True)
+            with self._renamed(path) as temporary:
+                self.files.pipe_file(temporary, content)
+        except OSError as error:
+            raise self._failed("written to", error) from error
+
+    @contextmanager
+    def _renamed(self, path: str) -> Iterator[str]:
+        folder, _, name = path.rpartition("/")
+        temporary = f"{folder}/.{secrets.token_hex(8)}.tmp-{name}"
+        try:
+            yield temporary
+            self.files.mv(temporary, path)
+        except BaseException:
+            if self.files.exists(temporary):
+                self.files.rm_file(temporary)
+            raise
+
+    def _failed(self, what: str, error: OSError) -> ShardError:
+        return ShardError(f"{self.plan.url} cannot be {what} by {platform.node()}: {error}.")
+
+
+def make_shard(plan: Plan, k: int) -> int:
+    """Shard k of the plan, unless it is there; returns k.
+
+    Raises:
+        ClusterError: this machine has other weights or other scorers than the plan.
+        ShardError: the folder is full, read-only or out of reach.
+    """
+    shards = Shards(plan)
+    if shards.read(k) is not None:
+        return k
+    generator, scorers = _loaded(plan.generator, plan.scores, plan.device)
+    found = scored_by(generator, scorers)
+    for field, value in plan.identity.items():
+        if found[field] != value:
+            raise ClusterError(
+                f"for {plan.generator} this machine has {field} {found[field]}, expected {value}: "
+                "other files than the machine that gave out the work."
+            )
+    samples = sample_scored(generator, scorers, plan.shard, seed=k)
+    shards.write(k, samples.scores)
+    return k
+
+
+def make_shards(plan: Plan, n: int, scheduler: str | None = None) -> Tensor:
+    """The first `n` scores (n, A) of the plan, those that are missing made first.
+
+    Args:
+        n: rounded up to whole shards, which are made; the rest of the last one stays in the folder.
+        scheduler: address of a Dask scheduler whose workers make them; None makes them here.
+
+    Raises:
+        ClusterError: see `cluster.connected` and `cluster.compute`; the same call goes on.
+        ShardError: the folder cannot be written to or read from.
+    """
+    shards, count = Shards(plan), -(-n // plan.shard)
+    found = {k: shards.read(k) for k in range(count)}
+    missing = [k for k, scores in found.items() if scores is None]
+    have = (count - len(missing)) * plan.shard
+    label = f"samples of {plan.generator}"
+    with tqdm(total=count * plan.shard, initial=have, desc=label, unit="img") as bar:
+        for k in _made(plan, shards, missing, scheduler):
+            found[k] = shards.read(k)
+            bar.update(plan.shard)
+    found = {k: shards.read(k) if v is None else v for k, v in found.items()}
+    lost = [k for k, scores in found.items() if scores is None]
+    if lost:
+        raise ShardError(
+            f"{plan.url}: {len(lost)} of {count} shards were made and cannot be found, {lost[0]} "
+            "the first. Do all machines reach the same folder by this name?"
+        )
+    return torch.cat(list(found.values()))[:n]
+
+
+def _made(plan: Plan, shards: Shards, missing: list[int], scheduler: str | None) -> Iterable[int]:
+    make = partial(make_shard, plan)
+    if missing and scheduler is None:
+        shards.describe()
+        yield from map(make, missing)
+    elif missing:
+        with connected(scheduler) as client:
+            shards.describe()
+            yield from compute(client, make, missing)
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str, scores: tuple[str, ...], device: str) -> tuple[Generator, ScorerSuite]:
+    """Once for each process, not for each shard."""
+    generator = load_generator(name, device)
+    return generator, load_scorers(scores, generator.framing, device)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The metadata of safetensors: a length of 8 bytes, then a header of JSON."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return header["__metadata__"]
