@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import json
 import platform
-import secrets
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -27,17 +24,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from facenb.cluster import ClusterError, compute, connected, versions
-from facenb.errors import FacenbError
 from facenb.generators import Generator, load_generator
 from facenb.generators import absolute as absolute_name
 from facenb.sampling import sample_scored, scored_by
 from facenb.scorers import ScorerSuite, load_scorers
 from facenb.storage import cache
-from facenb.storage.files import atomic_write, sha256_tensors
-
-
-class ShardError(FacenbError):
-    """A folder of shards that cannot be written to or read from; says which and why."""
+from facenb.storage.files import sha256_tensors
+from facenb.storage.shared import FolderError, SharedFolder, absolute_url
 
 
 @dataclass(frozen=True)
@@ -66,40 +59,26 @@ class Plan:
         """The plan for a generator that was loaded by `name`, and scorers of its framing."""
         identity = scored_by(generator, scorers)
         device = generator.device.type
-        if "://" not in url:
-            url = str(Path(url).expanduser().absolute())  # workers have other working folders
-        return Plan(url, absolute_name(name), scorers.names, identity, shard, device)
+        return Plan(absolute_url(url), absolute_name(name), scorers.names, identity, shard, device)
 
 
 class Shards:
-    """The files of a plan."""
+    """The files of a plan, in a folder of their own inside the plan's."""
 
     def __init__(self, plan: Plan) -> None:
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError as error:
-            raise ShardError(
-                f"shards need fsspec ({error}): pip install -c constraints.txt -e '.[cluster]'."
-            ) from error
         self.plan = plan
-        try:
-            self.files, root = url_to_fs(plan.url)
-        except (ValueError, ImportError, OSError) as error:
-            raise ShardError(f"{plan.url!r} is no folder that can be reached: {error}.") from error
-        self.folder = f"{root.rstrip('/')}/{cache.key(plan.identity | {'shard': plan.shard})}"
+        self._folder = SharedFolder(plan.url)
+        self._set = cache.key(plan.identity | {"shard": plan.shard})
 
     def path(self, k: int) -> str:
         """Of shard k."""
-        return f"{self.folder}/{k:06d}.safetensors"
+        return self._folder.path(self._name(k))
 
     def read(self, k: int) -> Tensor | None:
         """Scores (shard, A) of shard k; None where it is missing or, with a warning, damaged."""
-        try:
-            content = self.files.cat_file(self.path(k))
-        except FileNotFoundError:
+        content = self._folder.read(self._name(k))
+        if content is None:
             return None
-        except OSError as error:
-            raise self._failed("read from", error) from error
         try:
             facts = json.loads(_metadata(content)["provenance"])
             tensors = load(content)
@@ -113,7 +92,7 @@ class Shards:
         return None
 
     def write(self, k: int, scores: Tensor) -> None:
-        """Shard k, whole, with how it was made; ShardError where that cannot be."""
+        """Shard k, whole, with how it was made; FolderError where that cannot be."""
         tensors = {"scores": scores.float().contiguous()}
         facts = {
             **self.plan.identity,
@@ -122,40 +101,16 @@ class Shards:
             "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
             "sha256": sha256_tensors(tensors),
         }
-        self._put(self.path(k), save(tensors, {"provenance": json.dumps(facts)}))
+        self._folder.write(self._name(k), save(tensors, {"provenance": json.dumps(facts)}))
 
     def describe(self) -> None:
-        """Write what the folder holds into it, before the work: ShardError where that cannot be."""
-        facts = asdict(self.plan) | {"url": ""}  # machines may reach it by several
-        self._put(f"{self.folder}/plan.json", json.dumps(facts, indent=1).encode())
+        """Write what they are beside them, before the work: FolderError where that cannot be."""
+        facts = asdict(self.plan)
+        del facts["url"]  # machines may reach it by several
+        self._folder.write(f"{self._set}/plan.json", json.dumps(facts, indent=1).encode())
 
-    def _put(self, path: str, content: bytes) -> None:
-        from fsspec.implementations.local import LocalFileSystem
-
-        try:
-            if isinstance(self.files, LocalFileSystem):
-                atomic_write(path, content)
-                return
-            self.files.makedirs(self.folder, exist_ok=True)
-            with self._renamed(path) as temporary:
-                self.files.pipe_file(temporary, content)
-        except OSError as error:
-            raise self._failed("written to", error) from error
-
-    @contextmanager
-    def _renamed(self, path: str) -> Iterator[str]:
-        folder, _, name = path.rpartition("/")
-        temporary = f"{folder}/.{secrets.token_hex(8)}.tmp-{name}"
-        try:
-            yield temporary
-            self.files.mv(temporary, path)
-        except BaseException:
-            if self.files.exists(temporary):
-                self.files.rm_file(temporary)
-            raise
-
-    def _failed(self, what: str, error: OSError) -> ShardError:
-        return ShardError(f"{self.plan.url} cannot be {what} by {platform.node()}: {error}.")
+    def _name(self, k: int) -> str:
+        return f"{self._set}/{k:06d}.safetensors"
 
 
 def make_shard(plan: Plan, k: int) -> int:
@@ -163,7 +118,7 @@ def make_shard(plan: Plan, k: int) -> int:
 
     Raises:
         ClusterError: this machine has other weights or other scorers than the plan.
-        ShardError: the folder is full, read-only or out of reach.
+        FolderError: the folder is full, read-only or out of reach.
     """
     shards = Shards(plan)
     if shards.read(k) is not None:
@@ -190,7 +145,7 @@ def make_shards(plan: Plan, n: int, scheduler: str | None = None) -> Tensor:
 
     Raises:
         ClusterError: see `cluster.connected` and `cluster.compute`; the same call goes on.
-        ShardError: the folder cannot be written to or read from.
+        FolderError: the folder cannot be written to or read from.
     """
     shards, count = Shards(plan), -(-n // plan.shard)
     found = {k: shards.read(k) for k in range(count)}
@@ -204,7 +159,7 @@ def make_shards(plan: Plan, n: int, scheduler: str | None = None) -> Tensor:
     found = {k: shards.read(k) if v is None else v for k, v in found.items()}
     lost = [k for k, scores in found.items() if scores is None]
     if lost:
-        raise ShardError(
+        raise FolderError(
             f"{plan.url}: {len(lost)} of {count} shards were made and cannot be found, {lost[0]} "
             "the first. Do all machines reach the same folder by this name?"
         )

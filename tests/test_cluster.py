@@ -14,15 +14,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 import facenb
-from facenb import cluster, samples, shards
+from facenb import cluster, samples
 from facenb.cluster import ClusterError, compute, connected
-from facenb.shards import Plan, ShardError, Shards, make_shard, make_shards
+from facenb.presets import load_profile
+from facenb.shards import Plan, Shards, make_shard, make_shards
+from facenb.storage import shared
+from facenb.storage.shared import FolderError
+from scripts import sweep_methods
 
-pytest.importorskip("distributed", reason="needs Dask, the extra `cluster`")
+distributed = pytest.importorskip("distributed", reason="needs Dask, the extra `cluster`")
 fsspec = pytest.importorskip("fsspec", reason="needs fsspec, the extra `cluster`")
 
 NAME = "digiface-dcgan-64"
@@ -104,7 +109,7 @@ def running(folder: Path, workers: int) -> Iterator[Cluster]:
 
 def files(plan: Plan) -> dict[str, tuple[int, int]]:
     """The shards that are there, by name: inode and time of writing."""
-    found = Path(Shards(plan).folder).glob("0*.safetensors")
+    found = Path(Shards(plan).path(0)).parent.glob("0*.safetensors")
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
 
 
@@ -198,7 +203,7 @@ def test_errors_of_tasks_name_the_machine(plan, tmp_path) -> None:
         with pytest.raises(ClusterError, match="a task failed: ZeroDivisionError"):
             list(compute(client, (1).__floordiv__, [0]))
         (tmp_path / "file").touch()
-        with pytest.raises(ShardError, match=r"file cannot be read from by \S+: .*Not a dir"):
+        with pytest.raises(FolderError, match=r"file cannot be read from by \S+: .*Not a dir"):
             make_shards(replace(plan, url=str(tmp_path / "file")), 1, own.address)
 
 
@@ -217,8 +222,8 @@ def test_a_full_or_read_only_folder_is_named(plan, monkeypatch, number) -> None:
     def fails(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(shards, "atomic_write", fails)
-    with pytest.raises(ShardError, match=rf"cannot be written to by .*{os.strerror(number)}"):
+    monkeypatch.setattr(shared, "atomic_write", fails)
+    with pytest.raises(FolderError, match=rf"cannot be written to by .*{os.strerror(number)}"):
         make_shard(plan, 0)
 
 
@@ -239,12 +244,12 @@ def test_any_url_of_fsspec(plan) -> None:
 
     store = Shards(plan)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(store.files), "mv", fails)
-        with pytest.raises(ShardError, match=r"memory://samples cannot be written .*No space left"):
+        patch.setattr(type(memory), "mv", fails)
+        with pytest.raises(FolderError, match=r"samples cannot be written .*No space left"):
             make_shard(plan, 2)
     assert len(memory.find("/samples")) == 3, "nothing half-written is left"
     other = Shards(replace(plan, identity=plan.identity | {"scorers": "others"}))
-    assert other.folder != store.folder, "other scores, another folder"
+    assert other.path(0) != store.path(0), "other scores, another folder"
     memory.copy(store.path(0), store.path(2))
     with pytest.warns(UserWarning, match="000002.safetensors is damaged"):
         assert store.read(2) is None, "a shard of another seed"
@@ -262,3 +267,36 @@ def test_a_scheduler_needs_a_folder(capsys) -> None:
     assert "--scheduler needs --shards" in capsys.readouterr().err
     assert samples.main(["--generator", NAME, "--shards", "nonsense://x", "--n", "1"]) == 1
     assert "is no folder that can be reached" in capsys.readouterr().err
+
+
+def test_a_sweep_of_methods_goes_on(tmp_path, monkeypatch, generator, scorers) -> None:
+    found = facenb.sampling.sample_scored(generator, scorers, 256)
+    own = sweep_methods.World(generator, scorers, found, load_profile("smoke"), "z")
+    assert not torch.equal(own.half(0).scores, own.half(1).scores)
+    monkeypatch.setattr(sweep_methods, "_world", lambda *_: own)
+    learned = []
+
+    def learn(world, seed):
+        learned.append(seed)
+        return sweep_methods.SeFa(2).fit(world.generator).editors()
+
+    monkeypatch.setitem(sweep_methods.METHODS, "nameless", learn)
+    sweep_methods._learned.cache_clear()
+    out = tmp_path / "rows.csv"
+    asked = ["--folder", str(tmp_path / "rows"), "--generator", NAME, "--profile", "smoke"]
+    asked += ["--faces", "8", "--targets", "brightness", "--out", str(out), "--methods"]
+    assert sweep_methods.main([*asked, "SeFa", "--seeds", "0"]) == 0
+    (first,) = (tmp_path / "rows").iterdir()
+    written = first.stat().st_mtime_ns
+    with distributed.LocalCluster(1, processes=False, dashboard_address=None, port=0) as local:
+        asked += ["InterFaceGAN", "SeFa", "nameless", "--scheduler", local.scheduler_address]
+        assert sweep_methods.main([*asked, "--seeds", "0", "1"]) == 0
+    assert first.stat().st_mtime_ns == written and len(list((tmp_path / "rows").iterdir())) == 6
+    table = pd.read_csv(out)
+    assert list(table["method"]) == 2 * ["InterFaceGAN"] + 2 * ["SeFa"] + 2 * ["nameless"]
+    mds = table.set_index(["method", "seed"])["mds"]
+    assert mds["InterFaceGAN", 0] != mds["InterFaceGAN", 1], "another half of the samples"
+    assert (mds["InterFaceGAN"] > 0.5).all(), "brightness is easy to learn"
+    assert table["reason"].dropna().unique().tolist() == ["nameless has no editor for brightness."]
+    assert sorted(learned) == [0, 1]
+    assert sweep_methods.main(["--folder", "x", "--methods", "another"]) == 1
