@@ -7,6 +7,8 @@ NOTEBOOK :=
 SEED := 0
 DEVICE := cpu
 GENERATOR :=
+MINUTES := 12
+OUT := build/gpu
 
 # Threads that wait by spinning slow each other down several times where anything else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -27,7 +29,7 @@ help:
 	@echo 'make lab        open JupyterLab, with the notebooks opening as notebooks'
 	@echo 'make bench      measure speed and memory, and write the table'
 	@echo 'make directions learn the boundaries and transformers that ship again (05: python -m scripts.train_directions)'
-	@echo 'make gpu        on a CUDA machine: check and time the kernel, train the larger profile'
+	@echo 'make gpu        on a CUDA machine, in MINUTES: check and time the kernel, train the larger profile'
 	@echo 'make setup      the environment in $(VENV) with pinned packages, and the outside files'
 	@echo 'make assets     fetch and verify the outside files (python -m facenb.assets lists them)'
 	@echo 'make clean      remove what was built (not $(VENV), not figures/, not the cache)'
@@ -39,6 +41,7 @@ help:
 	@echo '  SEED=$(SEED)'
 	@echo '  DEVICE=$(DEVICE)          cpu | cuda | mps'
 	@echo '  GENERATOR=$(GENERATOR)           a name or a file of weights, in place of each notebook'"'"'s own; figures go to build/ then'
+	@echo '  MINUTES=$(MINUTES)         of make gpu, whose results go to OUT=$(OUT)'
 	@echo '  PYTHON=$(PYTHON)      the interpreter, 3.11 or newer, that $(VENV) is made with'
 
 # The stamp is renewed when the pins change: pip then brings the environment to the new versions.
@@ -84,12 +87,9 @@ directions: setup
 	$(PY) -m scripts.train_fields keypoints --out facenb/data/sgf_keypoints_mobilestylegan-ffhq-1024.safetensors
 	$(PY) -m scripts.train_fields captions --out facenb/data/sgf_captions_mobilestylegan-ffhq-1024.safetensors
 
-gpu: setup
-	@$(PY) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { \
-	  echo 'error: torch finds no CUDA device here. make gpu needs one; everything else runs without.'; exit 1; }
-	$(PY) -m pytest tests/test_kernels.py tests/test_penalties.py
-	$(PY) -m benchmarks.penalties cuda
-	$(PY) -m scripts.train_directions --profile gpu --device cuda
+# No assets here: the machine may have no network. It says which cached files it needs.
+gpu: $(STAMP)
+	$(PY) -m scripts.gpu --minutes $(MINUTES) --out '$(OUT)'
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache *.egg-info

@@ -3,6 +3,8 @@
 The plain way: the published network as it is, parameters not frozen, and 2k + 1 separate calls. Our
 way: `penalties.hessian_penalty` on the embedded generator. The step is the second stage's of Niu et
 al. (2023): batch 18, k = 2, ε = 0.1, one coefficient of a batch set, gradient to the directions.
+
+On the FFHQ generator, in W: the fused kernel against plain torch in its place, by size of image.
 """
 
 from __future__ import annotations
@@ -10,14 +12,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks import peak_mebibytes, plain_dcgan, seconds
+from benchmarks import ROUNDS, peak_mebibytes, plain_dcgan, seconds
 from facenb import load_generator
+from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.penalties import hessian_penalty, rademacher
+from facenb.penalties import hessian_penalty, kernels, rademacher
 
 BATCH, DRAWS, EPSILON, DIRECTIONS, STRENGTH = 18, 2, 0.1, 64, 3.0
 CHUNK = 36  # of 72 points: what a piece writes in one layer still lies in the cache for the next
@@ -87,6 +91,44 @@ def plain_step(device: str = "cpu", reduction: str = "mean") -> Callable[[], Ten
         return _gradient(values.mean(), directions)
 
     return run
+
+
+def bench_in_w(
+    generator: Generator, size: int, batch: int = BATCH, rounds: int = ROUNDS
+) -> dict[str, float]:
+    """Milliseconds a step of the maximum, with the kernel and without, and MiB on a GPU.
+
+    Where the kernel does not run, both ways are plain torch.
+    """
+    random, device = torch.Generator().manual_seed(0), generator.device
+    start = torch.linalg.qr(torch.randn(generator.dim("w"), DIRECTIONS, generator=random)).Q
+    count = start.shape[1]
+    directions = nn.Parameter(start.to(device))
+    codes = generator.sample(batch, space="w").values
+    coefficients = (STRENGTH * torch.eye(count)[torch.arange(batch) % count]).to(device)
+
+    def images(coefficients: Tensor, w: Tensor) -> Tensor:
+        return generator.synthesize(Latents(w + coefficients @ directions.T, "w"), size)
+
+    def fused() -> Tensor:
+        penalty = hessian_penalty(images, coefficients, DRAWS, EPSILON, "max", context=(codes,),
+                                  seed=0, check_deterministic=False)  # fmt: skip
+        return _gradient(penalty, directions)
+
+    def plain() -> Tensor:
+        with mock.patch.object(kernels, "use_triton", lambda values: False):
+            return fused()
+
+    found = dict(zip(("kernel ms", "plain ms"), seconds(fused, plain, rounds=rounds), strict=True))
+    found = {name: 1e3 * spent for name, spent in found.items()}
+    if device.type == "cuda":
+        for name, way in (("kernel MiB", fused), ("plain MiB", plain)):
+            torch.cuda.reset_peak_memory_stats()
+            held = torch.cuda.memory_allocated()
+            way()
+            found[name] = (torch.cuda.max_memory_allocated() - held) / 2**20
+    difference = (fused() - plain()).norm() / plain().norm()
+    return found | {"difference of the gradients": float(difference)}
 
 
 def peak_memory(way: str, device: str = "cpu") -> float:

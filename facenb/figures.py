@@ -65,7 +65,7 @@ class FigureFolder:
         self.record = {
             "notebook": slug,
             **parameters,
-            "commit": _commit(),
+            "commit": current_commit(),
             "figures": {},
             "tables": {},
             "numbers": {},
@@ -286,7 +286,7 @@ def _read_json(path: Path) -> dict:
     return found if isinstance(found, dict) and "commit" in found else {}
 
 
-def _commit() -> str:
+def current_commit() -> str:
     """The checked-out commit, or "unknown" outside a checkout.
 
     "-dirty" when tracked files differ from it, figures aside: a run rewrites those itself.

@@ -315,6 +315,14 @@ def test_stopped_and_resumed_equals_uninterrupted(uninterrupted, tmp_path):
     assert same(DirectionLearner(CONFIG).fit(generator, checkpoint=path), uninterrupted)
 
 
+def test_out_of_time_it_stops_at_a_whole_step_and_goes_on(uninterrupted, tmp_path):
+    path = tmp_path / "training.pt"
+    for steps in (1, 2):
+        stopped = DirectionLearner(CONFIG).fit(Blobs(), checkpoint=path, seconds=0)
+        assert len(stopped.history_["loss"]) == steps
+    assert same(DirectionLearner(CONFIG).fit(Blobs(), checkpoint=path), uninterrupted)
+
+
 def test_killed_and_resumed_equals_uninterrupted(uninterrupted, tmp_path):
     path = tmp_path / "training.pt"
     program = tmp_path / "program.py"

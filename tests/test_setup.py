@@ -43,7 +43,8 @@ def test_help_lists_every_target_and_variable(repository: Path) -> None:
     assert {"setup", "assets", "figures", "test", "lab", "bench", "clean"} <= set(targets)
     for target in targets:
         assert f"make {target} " in shown.stdout
-    for variable in ("PROFILE", "NOTEBOOK", "SEED", "DEVICE", "GENERATOR", "PYTHON"):
+    variables = ("PROFILE", "NOTEBOOK", "SEED", "DEVICE", "GENERATOR", "PYTHON", "MINUTES", "OUT")
+    for variable in variables:
         assert f"{variable}=" in shown.stdout
     assert make(repository).stdout == shown.stdout, "`make` alone is `make help`"
 
@@ -54,6 +55,12 @@ def test_variables_reach_the_driver(repository: Path) -> None:
     assert (
         "-m facenb.run 00 02 --profile smoke --seed 3 --device cuda --generator 'other'" in planned
     )
+
+
+def test_minutes_reach_the_gpu_session_and_nothing_is_fetched(repository: Path) -> None:
+    planned = make(repository, "--dry-run", "gpu", "MINUTES=3").stdout
+    assert "-m scripts.gpu --minutes 3 --out 'build/gpu'" in planned
+    assert "facenb.assets" not in planned
 
 
 def test_an_old_python_is_refused_before_anything_is_made(repository: Path, tmp_path: Path) -> None:

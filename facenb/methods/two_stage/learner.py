@@ -19,6 +19,7 @@ smallest angle between two directions at every step; `rotation_angles` gives eac
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
@@ -76,6 +77,7 @@ class DirectionLearner(Method):
         start: Editors | None = None,
         checkpoint: str | PathLike[str] | None = None,
         every: int = 250,
+        seconds: float = math.inf,
     ) -> DirectionLearner:
         """Learn, or go on learning where `checkpoint` was left.
 
@@ -85,6 +87,7 @@ class DirectionLearner(Method):
             checkpoint: the file that keeps the state, written every `every` steps and at the end. A
                 run that was killed resumes from it and ends with the same bits as one that was not;
                 a finished one goes on when `steps` is raised. Stage one's is beside it.
+            seconds: stop after so many, at a whole step; a fit with the same checkpoint goes on.
 
         Raises:
             CheckpointError: the checkpoint is of another configuration, generator or start.
@@ -94,7 +97,7 @@ class DirectionLearner(Method):
         if METHODS[self.config.method].second_stage and start is None:
             start = self._first_stage(generator, checkpoint, every)
         run = Training(self.config, generator, start, checkpoint)
-        run.train(every)
+        run.train(every, seconds)
         config, self.vectors_ = self.config, run.matrix.vectors()
         self.history_, self.start_ = as_tensors(run.history), start
         self.reconstructor_, self.held_out_ = run.reconstructor, None

@@ -41,7 +41,7 @@ def train_all(
             if "SDD" not in done:
                 raise FacenbError(f"{method} starts from SDD's directions: train SDD with it.")
             start = done["SDD"].editors()
-        checkpoint = _checkpoint(generator, method, profile, seed)
+        checkpoint = checkpoint_path(generator, method, profile, seed)
         done[method] = DirectionLearner(config).fit(generator, None, start, checkpoint)
     return done
 
@@ -74,7 +74,7 @@ def learned(
         editors = {m: load_editors(m.lower(), generator.name) for m in methods}
         return editors, load_histories(generator.name)
     own = profile_for(generator, profile)
-    begun = all(_checkpoint(generator, m, own, seed).exists() for m in methods)
+    begun = all(checkpoint_path(generator, m, own, seed).exists() for m in methods)
     if profile != "smoke" and not begun:
         asked = [] if set(methods) == set(ALL) else methods
         command = " ".join(["python -m scripts.train_directions", *asked])
@@ -89,8 +89,8 @@ def learned(
     )
 
 
-def _checkpoint(generator: Generator, method: str, profile: str, seed: int) -> Path:
-    """Files of the same name are told apart by their content."""
+def checkpoint_path(generator: Generator, method: str, profile: str, seed: int) -> Path:
+    """Where a training is kept; generators of one name are told apart by their weights."""
     which = generator.name
     if which != EMBEDDED:
         which += f"-{generator.fingerprint[:8]}"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict
 from os import PathLike
 
@@ -74,12 +75,12 @@ class Training:
             "start": None if start is None else sha256_tensor(start.vectors),
         }
 
-    def train(self, every: int) -> None:
-        """All steps that are left, with a progress bar."""
+    def train(self, every: int, seconds: float = math.inf) -> None:
+        """All steps that are left, or those that begin within `seconds` (one at least)."""
         if every < 1:
             raise ValueError(f"every: expected at least 1 step to a checkpoint, given {every}.")
         self._resume()
-        first, last = self.step, self.config.steps
+        first, last, end = self.step, self.config.steps, time.monotonic() + seconds
         bar = tqdm(total=last, initial=first, desc=self.config.method, unit="step", leave=False)
         # On CUDA: convolutions that give the same bits twice, and not in TF32, whose rounding the
         # second differences of the penalty would divide by ε².
@@ -89,8 +90,11 @@ class Training:
                 self._advance(check=self.step == first)
                 bar.set_postfix(self._recent(), refresh=False)
                 bar.update()
-                if self.step % every == 0 or self.step == last:
+                over = time.monotonic() >= end
+                if self.step % every == 0 or self.step == last or over:
                     self._save()
+                if over:
+                    break
 
     def _advance(self, check: bool) -> None:
         """One step of the optimiser; nothing is changed when the loss is not finite."""
