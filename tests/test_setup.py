@@ -170,6 +170,12 @@ def test_a_clean_clone_needs_nothing_but_make(repository: Path, tmp_path: Path) 
     )
     assert left.stdout == "", "a smoke run leaves the tree clean"
 
+    # A folder called facenb, such as the one that a clone lies in, is not taken for the package.
+    (above := tmp_path / "above" / "facenb").mkdir(parents=True)
+    program = [clone / ".venv" / "bin" / "python", "-c", "import facenb; facenb.load_generator"]
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(program, cwd=above.parent, env=bare, check=True)
+
     # A failing notebook fails make, and leaves its executed copy.
     bad = '# %% tags=["parameters"]\nprofile = ""\n\n# %%\nraise ValueError("on purpose")\n'
     (clone / "notebooks" / "99_bad.py").write_text(bad)
