@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from torch import Tensor
 from facenb.editors import Editor, traversal
 from facenb.generators import DEFAULT, Generator, label, record
 from facenb.latents import Latents
+from facenb.storage.checkout import current_commit
 from facenb.storage.files import atomic_write
 
 DPI = 110
@@ -284,26 +284,6 @@ def _read_json(path: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) and "commit" in found else {}
-
-
-def current_commit() -> str:
-    """The checked-out commit, or "unknown" outside a checkout.
-
-    "-dirty" when tracked files differ from it, figures aside: a run rewrites those itself.
-    """
-    try:
-        commit = _git("rev-parse", "--short=10", "HEAD")
-        changed = _git(
-            "status", "--porcelain", "--untracked-files=no", ":/", ":(top,exclude)figures"
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit + ("-dirty" if changed else "")
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _rounded(value: object) -> object:

@@ -34,7 +34,6 @@ from benchmarks.penalties import bench_hessian_penalty, bench_in_w
 from facenb.cluster import versions
 from facenb.editors import Editors
 from facenb.errors import FacenbError, plain_streams
-from facenb.figures import current_commit
 from facenb.generators import DEFAULT, EMBEDDED, Generator, load_generator
 from facenb.methods.two_stage import (
     METHODS,
@@ -45,6 +44,7 @@ from facenb.methods.two_stage import (
 )
 from facenb.methods.two_stage.configs import profile_for
 from facenb.methods.two_stage.trained import checkpoint_path
+from facenb.storage.checkout import current_commit
 from facenb.storage.files import atomic_write, sha256_tensor
 from scripts.gpu_files import needs, told
 
