@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0  # seconds in which a scheduler answers and a first worker is there
 ALONE = 60.0  # seconds without any worker after which the work is given up
 _LOOK = 2.0  # seconds between looks at the scheduler while no task ends
+_FETCH = 600.0  # seconds for a result that is there, from a worker that computes the next one
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -186,7 +187,7 @@ def _result(client: Client, future: Future, done: int, total: int) -> Result:
     from distributed import KilledWorker
 
     try:
-        wrong, result = future.result(timeout=TIMEOUT)
+        wrong, result = future.result(timeout=_FETCH)
     except KilledWorker as error:
         raise ClusterError(
             f"{error}. Too little memory for a worker is the usual cause: drawing and scoring "
@@ -205,8 +206,8 @@ def _count(client: Client, done: int, total: int) -> int:
     if client.status == "running":
         try:
             return len(client.scheduler_info(n_workers=-1)["workers"])
-        except (OSError, TimeoutError, KeyError):
-            pass
+        except (OSError, TimeoutError):  # busy: were it gone, the client would know soon
+            return 1
     raise ClusterError(
         f"the scheduler at {client.scheduler.address} was lost; of {total} tasks {done} were seen "
         "to end. Start it and its workers again, and give the same command again: what is done is "
