@@ -104,14 +104,14 @@ def bench_in_w(
     start = torch.linalg.qr(torch.randn(generator.dim("w"), DIRECTIONS, generator=random)).Q
     count = start.shape[1]
     directions = nn.Parameter(start.to(device))
-    codes = generator.sample(batch, space="w").values
+    latents = generator.sample(batch, space="w").values
     coefficients = (STRENGTH * torch.eye(count)[torch.arange(batch) % count]).to(device)
 
     def images(coefficients: Tensor, w: Tensor) -> Tensor:
         return generator.synthesize(Latents(w + coefficients @ directions.T, "w"), size)
 
     def fused() -> Tensor:
-        penalty = hessian_penalty(images, coefficients, DRAWS, EPSILON, "max", context=(codes,),
+        penalty = hessian_penalty(images, coefficients, DRAWS, EPSILON, "max", context=(latents,),
                                   seed=0, check_deterministic=False)  # fmt: skip
         return _gradient(penalty, directions)
 

@@ -60,7 +60,7 @@ PARTS = {"kernel": 1.0, "penalty": 1.5, "SDD": 5.0, "DTH": 2.0, "SHP": 1.5, "DTJ
 TRAINED = 0.85  # of a method's minutes; the rest is for measuring what it learned
 NOT_BEGUN = "not begun: its minutes were over"
 EVERY = 100  # steps to a checkpoint
-FRESH = 8  # batches of codes that the penalties of finished directions are compared on
+FRESH = 8  # batches of latents that the penalties of finished directions are compared on
 
 
 @dataclass
