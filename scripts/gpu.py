@@ -6,8 +6,9 @@
 In this order, each with its part of the minutes: the kernel against float64, the penalty's cost on
 the DCGAN and on FFHQ at 128 and 256 pixels, then the methods of two stages (profile gpu, the
 paper's batches), discovery first. What a stage leaves over goes to the later ones. results.json is
-written anew after each stage, so that a kill costs the stage in work at most; of a training not
-even that, since it goes on from its checkpoint in the cache when the command is given again.
+written after each stage, so that a kill costs the stage in work at most; of a training not even
+that, since it goes on from its checkpoint in the cache when the command is given again. What
+sessions before have found stays in the file.
 
 Nothing is fetched: a machine without a network needs FACENB_CACHE with the files of `--needs`.
 """
@@ -84,8 +85,8 @@ class Run:
 
     def go(self) -> None:
         """All stages, each with its part of what is left; the record is written after each."""
-        stages = self.stages()
-        self.record |= {"provenance": self._provenance(), "stages": {}}
+        stages, earlier = self.stages(), self._earlier()
+        self.record |= {"provenance": self._provenance(), "stages": {}, "earlier": earlier}
         self.write()
         for i, (name, stage) in enumerate(stages.items()):
             later = sum(PARTS[other] for other in list(stages)[i:])
@@ -200,11 +201,19 @@ class Run:
         """The record so far."""
         atomic_write(self.out / "results.json", json.dumps(self.record, indent=1) + "\n")
 
+    def _earlier(self) -> list[dict]:
+        """The records of the sessions before in the same folder: a new one does not end them."""
+        try:
+            before = json.loads((self.out / "results.json").read_text())
+        except (OSError, ValueError):
+            return []
+        return [*before.pop("earlier", []), before]
+
     def _provenance(self) -> dict:
         device = self.generator.device.type
         cuda = device == "cuda"
         return {
-            "command": f"python -m scripts.gpu --minutes {self.minutes:g}",
+            "command": f"python -m scripts.gpu --minutes {self.minutes:g} --device {device}",
             "profile": self.profile,
             "generator": self.generator.fingerprint,
             "commit": current_commit(),

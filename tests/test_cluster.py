@@ -192,7 +192,7 @@ def test_what_is_refused_before_the_work(plan, tmp_path, monkeypatch) -> None:
         monkeypatch.undo()
         (other := tmp_path / "old" / "facenb").mkdir(parents=True)
         (other / "__init__.py").write_text("")
-        own.add(PYTHONPATH=f"{other.parent}:{os.environ.get('PYTHONPATH', '')}")
+        own.add(PYTHONPATH=os.pathsep.join([str(other.parent), os.environ.get("PYTHONPATH", "")]))
         with pytest.raises(ClusterError, match=r"worker tcp:\S+ has no facenb of this version"):
             with connected(own.address):
                 pass

@@ -81,6 +81,10 @@ def test_a_kill_costs_the_stage_in_work_alone_and_training_goes_on(run, monkeypa
     assert found["SDD"]["steps"] == 1
     monkeypatch.undo()
     monkeypatch.setenv("FACENB_CACHE", str(session.out.parent / "cache"))
+    for minutes in (1e-6, 2e-6):
+        run(minutes, checks={}).go()
+    (first, second) = json.loads((session.out / "results.json").read_text())["earlier"]
+    assert first["stages"] == found and second["stages"]["SDD"]["status"] == NOT_BEGUN
     again = run(checks={})
     again.record |= {"provenance": {}, "stages": {}}
     begun, generator = [], again.generator
