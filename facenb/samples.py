@@ -201,6 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--scheduler", metavar="ADDRESS", help="of Dask, whose workers make the shards"
     )
     options = parser.parse_args(arguments)
+    if options.n < 1:
+        parser.error(f"--n: expected 1 sample or more, given {options.n}")
     if options.scheduler and not options.shards:
         parser.error("--scheduler needs --shards: the folder or URL that all workers reach")
     try:

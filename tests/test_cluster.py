@@ -211,11 +211,11 @@ def test_errors_of_tasks_name_the_machine(plan, tmp_path) -> None:
 
 
 def test_without_workers_it_does_not_wait_for_ever(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(cluster, "ALONE", 0.5)
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
     with running(tmp_path / "one", 1) as own, connected(own.address) as client:
         with pytest.raises(ClusterError, match=r"Too little memory for a worker is the usual"):
             list(compute(client, os._exit, [1]))
+        monkeypatch.setattr(cluster, "ALONE", 0.5)
         with pytest.raises(ClusterError, match=r"no worker is left .* 0 of 1 tasks are done"):
             list(compute(client, len, ["a"]))
 
@@ -268,6 +268,9 @@ def test_a_scheduler_needs_a_folder(capsys) -> None:
     with pytest.raises(SystemExit):
         samples.main(["--scheduler", "tcp://127.0.0.1:8786"])
     assert "--scheduler needs --shards" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        samples.main(["--shards", "x", "--n", "0"])
+    assert "expected 1 sample or more, given 0" in capsys.readouterr().err
     assert samples.main(["--generator", NAME, "--shards", "nonsense://x", "--n", "1"]) == 1
     assert "is no folder that can be reached" in capsys.readouterr().err
 
