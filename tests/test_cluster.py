@@ -238,6 +238,7 @@ def test_any_url_of_fsspec(plan) -> None:
     written = memory.modified(k0)
     more = make_shards(plan, SHARD + 1)
     assert torch.equal(more[:10], first) and len(more) == SHARD + 1
+    assert make_shard(plan, 0) == 0, "a task that is run twice"
     assert memory.modified(k0) == written
     names = [path.rpartition("/")[2] for path in memory.find("/samples")]
     assert sorted(names) == ["000000.safetensors", "000001.safetensors", "plan.json"]
