@@ -6,7 +6,7 @@
 
 from facenb.photos.align import Aligned, Aligner, Face, Square
 from facenb.photos.encoder import Encoder, load_encoder
-from facenb.photos.invert import Inversion
+from facenb.photos.invert import Inversion, invert
 from facenb.photos.losses import PLAIN, ImageLoss, Weights
 from facenb.photos.paste import Paster
 from facenb.photos.photograph import Photograph, save_image
@@ -14,5 +14,5 @@ from facenb.photos.reading import PhotoError, read_photo, to_image
 from facenb.photos.tune import tune
 
 __all__ = ["PLAIN", "Aligned", "Aligner", "Encoder", "Face", "ImageLoss", "Inversion", "Paster",
-           "PhotoError", "Photograph", "Square", "Weights", "load_encoder", "read_photo",
+           "PhotoError", "Photograph", "Square", "Weights", "invert", "load_encoder", "read_photo",
            "save_image", "to_image", "tune"]  # fmt: skip

@@ -27,6 +27,7 @@ from facenb.errors import check_images
 from facenb.generators.style_based import StyleBased
 from facenb.latents import Latents
 from facenb.photos.losses import DEFAULT, ImageLoss, Weights
+from facenb.storage.cache import cached
 from facenb.storage.checkpoints import load_checkpoint, save_checkpoint
 from facenb.storage.files import sha256_tensor
 
@@ -34,6 +35,7 @@ SIZE = 256
 EVERY = 20  # steps between two calls of `shown`
 RATES = {"z": 0.05, "w": 0.05, "w+": 0.04}
 _WARM, _FALL = 0.05, 0.6  # fractions of the budget in which the rate rises; from which it falls
+_VERSION = 1  # raise when a change here alters the codes
 _SAMPLES = 8192  # codes of W that its mean and covariance are measured on
 
 
@@ -239,3 +241,31 @@ class Inversion:
         small = torch.nn.functional.interpolate(images, (size, size), mode="area")
         apart = torch.stack([(drawn - image).square().mean((1, 2, 3)) for image in small])
         return z.values[apart.argmin(1)]
+
+
+def invert(
+    generator: StyleBased,
+    images: Tensor,
+    space: str = "w+",
+    start: Latents | None = None,
+    weights: Weights = DEFAULT,
+    steps: int = 100,
+) -> Latents:
+    """`Inversion.run(steps=…).best` of each image by itself, kept in the cache: codes in `space`.
+
+    Of many images it is what `Inversion` of all of them together finds, in less memory.
+    """
+    fingerprint = "none" if start is None else sha256_tensor(start.values)
+    inputs = {"version": _VERSION, "images": sha256_tensor(images), "space": space}
+    inputs |= {"generator": generator.fingerprint, "start": fingerprint}
+    inputs |= {"weights": repr(weights), "steps": steps}
+
+    def compute() -> dict[str, Tensor]:
+        found = []
+        for i in tqdm(range(len(images)), desc="images", leave=False, disable=len(images) == 1):
+            first = None if start is None else start[i]
+            inversion = Inversion(generator, images[i : i + 1], space, first, weights)
+            found.append(inversion.run(steps=steps, quiet=len(images) > 1).values)
+        return {"codes": torch.cat(found)}
+
+    return Latents(cached("invert", inputs, compute)["codes"], space)

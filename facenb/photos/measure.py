@@ -1,4 +1,4 @@
-"""How near a reconstruction is to the image that was inverted."""
+"""How near a reconstruction is, and how far edits still work on its code."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facenb.editors import Editor
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.scorers import IdentityScorer
+from facenb.scorers import IdentityScorer, ScorerSuite
 from facenb.scorers.nets.mediapipe import FaceMesh478
 from facenb.scorers.nets.vgg import VGGDistance
 
@@ -43,3 +44,29 @@ class Reconstruction:
             "landmarks": 100 * torch.linalg.vector_norm(moved, dim=2).mean(1),
             "PSNR": 10 * torch.log10(4 / square),
         }  # fmt: skip
+
+
+@torch.no_grad()
+def editability(
+    generator: Generator,
+    scorers: ScorerSuite,
+    identity: IdentityScorer,
+    editor: Editor,
+    codes: Latents,
+    images: Tensor,
+    strengths: tuple[float, float],
+) -> tuple[Tensor, Tensor]:
+    """What an edit does to codes of inverted images (N, 3, S, S).
+
+    Returns the change (N,) of the editor's own score from the first strength to the second, and
+    the SFace cosine (N,) of the edited faces, the worse of the two, with the inverted images.
+    """
+    column = scorers.names.index(editor.name.partition(" | ")[0])
+    small = F.avg_pool2d(images.float(), images.shape[-1] // SIZE)
+    person, scores, cosines = identity(small), [], []
+    for strength in strengths:
+        edited = editor.edit(codes, strength)
+        drawn = torch.cat([generator.synthesize(code, size=SIZE) for code in edited])
+        scores.append(scorers(drawn)[:, column])
+        cosines.append((identity(drawn) * person).sum(1))
+    return scores[1] - scores[0], torch.minimum(*cosines)
