@@ -319,6 +319,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path):
         """As `run(steps=total)`, up to step `at`."""
         for step in range(inversion.step, total if at is None else at):
             inversion._one_step(step / total)
+            inversion._spent.steps += 1
 
     whole, first, second = small("w+"), small("w+"), small("w+")
     run(whole, 30)
@@ -345,8 +346,9 @@ def test_an_interrupt_or_stop_ends_it_and_keeps_the_best():
 
     inversion.run(steps=1000, shown=interrupt, quiet=True)
     assert calls == [20, 20] and inversion.step == 20 and torch.isfinite(inversion.losses).all()
-    threading.Timer(0.2, inversion.stop).start()
-    inversion.run(seconds=100, quiet=True)
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    inversion.run(seconds=100, stop=stop, quiet=True)
     assert 20 < inversion.step and inversion.spent < 20
     step = inversion.step
     inversion.run(seconds=0.1, quiet=True)  # spent already: nothing happens

@@ -6,7 +6,7 @@ in units of W's covariance, and in W+ its layers towards each other, so that edi
 still apply.
 
     inversion = Inversion(generator, images, start=encoder(images))
-    inversion.run(seconds=40)        # an interrupt, or `stop`, ends it early and keeps the best
+    inversion.run(seconds=40)        # an interrupt ends it early and keeps the best
     inversion.run(seconds=80)        # goes on
     codes = inversion.best
 """
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable
 from os import PathLike
 
@@ -26,6 +25,7 @@ from tqdm.auto import tqdm
 from facenb.errors import check_images
 from facenb.generators.style_based import StyleBased
 from facenb.latents import Latents
+from facenb.photos.budget import Spent, spend
 from facenb.photos.losses import DEFAULT, ImageLoss, Weights
 from facenb.storage.cache import cached
 from facenb.storage.checkpoints import load_checkpoint, save_checkpoint
@@ -56,7 +56,6 @@ class Inversion:
     Attributes:
         losses: (N,) of the best codes.
         history: for each step, the mean over the images of the loss and its parts.
-        step, spent: steps and seconds so far.
 
     Raises:
         ValueError: images of another shape or range, starts that do not fit.
@@ -90,8 +89,17 @@ class Inversion:
         self._values = values.clone().requires_grad_()
         self._best, self.losses = values.clone(), torch.full((len(values),), math.inf)
         self._optimizer = torch.optim.Adam([self._values], self.rate, betas=(0.9, 0.99))
-        self.step, self.spent, self.history = 0, 0.0, []
-        self._stop = threading.Event()
+        self._spent, self.history = Spent(), []
+
+    @property
+    def step(self) -> int:
+        """Steps so far."""
+        return self._spent.steps
+
+    @property
+    def spent(self) -> float:
+        """Seconds that the steps so far took."""
+        return self._spent.seconds
 
     @property
     def best(self) -> Latents:
@@ -103,15 +111,12 @@ class Inversion:
         """The best codes in w+."""
         return self.generator.map(self.best, "w+")
 
-    def stop(self) -> None:
-        """End `run` after its present step; from any thread."""
-        self._stop.set()
-
     def run(
         self,
         seconds: float | None = None,
         steps: int | None = None,
         shown: Callable[[Inversion], object] | None = None,
+        stop: threading.Event | None = None,
         quiet: bool = False,
     ) -> Latents:
         """Optimise until so many seconds or steps have been spent in all; returns `best`.
@@ -122,29 +127,15 @@ class Inversion:
         Args:
             seconds, steps: one of them; both count what was spent by earlier calls.
             shown: called with this object every 20th step and at the end.
+            stop: ends it after its present step when set, from any thread.
             quiet: without a progress bar.
         """
-        if (seconds is None) == (steps is None):
-            raise ValueError("run: expected either seconds or steps.")
-        self._stop.clear()
-        total, unit = (steps, "step") if seconds is None else (seconds, "s")
-        bar = tqdm(total=round(total), desc="inversion", unit=unit, leave=False, disable=quiet)
-        try:
-            while (done := (self.step if seconds is None else self.spent) / total) < 1:
-                begun = time.monotonic()
-                self._one_step(done)
-                self.spent += time.monotonic() - begun
-                bar.n = min(self.step if seconds is None else round(self.spent), bar.total)
-                bar.set_postfix(loss=f"{self.history[-1]['loss']:.3f}", refresh=False)
-                bar.refresh() if self.step % 5 == 0 else None
-                if self._stop.is_set():
-                    break
-                if shown and self.step % EVERY == 0:
-                    shown(self)
-        except KeyboardInterrupt:
-            pass  # what was found so far is kept
-        finally:
-            bar.close()
+
+        def after() -> None:
+            if shown and self.step % EVERY == 0:
+                shown(self)
+
+        spend("inversion", self._one_step, self._spent, seconds, steps, stop, after, quiet)
         if shown:
             shown(self)
         return self.best
@@ -168,7 +159,7 @@ class Inversion:
             self._values.copy_(state["values"])
         self._best, self.losses = state["best"], state["losses"]
         self._optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent, self.history = state["step"], state["spent"], state["history"]
+        self._spent, self.history = Spent(state["step"], state["spent"]), state["history"]
         return True
 
     def _identity(self) -> dict[str, object]:
@@ -179,8 +170,8 @@ class Inversion:
             "weights": repr(self.weights),
         }
 
-    def _one_step(self, done: float) -> None:
-        """`done` is the fraction of the budget that is spent."""
+    def _one_step(self, done: float) -> float:
+        """`done` is the fraction of the budget that is spent; returns the loss."""
         falling = (1 + math.cos(math.pi * max(0.0, (done - _FALL) / (1 - _FALL)))) / 2
         for group in self._optimizer.param_groups:
             group["lr"] = self.rate * min(1.0, done / _WARM + 0.1) * (0.05 + 0.95 * falling)
@@ -193,11 +184,13 @@ class Inversion:
         with torch.no_grad():
             better = loss < self.losses
             self.losses = torch.where(better, loss, self.losses)
-            self._best[better] = self._values[better]
+            # a new tensor: another thread may be reading the old one
+            kept = better.view(-1, *[1] * (self._values.ndim - 1))
+            self._best = torch.where(kept, self._values, self._best)
         self._optimizer.step()
-        self.step += 1
         parts = {"loss": loss.detach(), "pull": pull.detach()} | parts
         self.history.append({name: float(part.mean()) for name, part in parts.items()})
+        return self.history[-1]["loss"]
 
     def _pull(self) -> Tensor:
         """(N,): how unusual a code is. In z it is the deviation of its length from √512."""

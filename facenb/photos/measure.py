@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,64 +11,110 @@ from torch import Tensor
 from facenb.editors import Editor
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.scorers import IdentityScorer, ScorerSuite
+from facenb.scorers import IdentityScorer, ScorerSuite, load_identity
 from facenb.scorers.nets.mediapipe import FaceMesh478
 from facenb.scorers.nets.vgg import VGGDistance
 
 SIZE = 256  # at which images are compared
+VGG, SFACE, SECOND = "VGG distance (HED)", "SFace cosine", "faceres cosine"
+KEPT, TRUTH = "SFace cosine, edited", "VGG distance to the true edit"
 
 
 class Reconstruction:
     """Compares images of codes with the images (N, 3, S, S) in [−1, 1] that were inverted.
 
-    The generator's exact image is compared, not the preview that inversion looks at.
+    The generator's exact image is compared, not the preview that inversion looks at. The VGG
+    distance, SFace and the landmarks are in the loss of the inversion as well; the embedding of
+    faceres is not.
     """
 
     def __init__(self, images: Tensor, identity: IdentityScorer) -> None:
         self.images = F.avg_pool2d(images.float(), images.shape[-1] // SIZE)
         self.identity, self.vgg, self.mesh = identity, VGGDistance().bfloat16(), FaceMesh478()
+        self.second = load_identity("faceres")
         with torch.no_grad():
-            self.person, self.points = identity(self.images), self.mesh(self.images)[0]
+            self.points = self.mesh(self.images)[0]
+            self.person, self.embedding = identity(self.images), self.second(self.images)
 
     @torch.no_grad()
     def __call__(self, generator: Generator, codes: Latents) -> dict[str, Tensor]:
-        """(N,) of VGG distance (HED), SFace cosine, landmarks (in % of the side), PSNR, by name."""
-        size = generator.exact_size
-        drawn = torch.cat([generator.synthesize(code, size=size) for code in codes])
-        drawn = F.avg_pool2d(drawn, size // SIZE)
-        moved = (self.mesh(drawn)[0] - self.points)[..., :2]
-        square = (drawn - self.images).square().mean((1, 2, 3))
+        """(N,) of VGG distance (HED), SFace and faceres cosines, landmarks (% of the side), PSNR."""
+        images = drawn(generator, codes)
+        moved = (self.mesh(images)[0] - self.points)[..., :2]
+        square = (images - self.images).square().mean((1, 2, 3))
         return {
-            "VGG distance (HED)": torch.cat([
-                self.vgg(a, b) for a, b in zip(drawn.split(1), self.images.split(1), strict=True)
-            ]),
-            "SFace cosine": (self.identity(drawn) * self.person).sum(1),
+            VGG: _each(self.vgg, images, self.images),
+            SFACE: (self.identity(images) * self.person).sum(1),
+            SECOND: (self.second(images) * self.embedding).sum(1),
             "landmarks": 100 * torch.linalg.vector_norm(moved, dim=2).mean(1),
             "PSNR": 10 * torch.log10(4 / square),
-        }  # fmt: skip
+        }
+
+
+class Editability:
+    """What edits do to codes of inverted images (N, 3, S, S).
+
+    Args:
+        scorers: with a score of each editor's name.
+        identity: says whether the person is kept.
+        images: those that were inverted.
+        edits: an editor of w+ and the two strengths that it is taken to, by the score's name.
+        truth: the generator and the N codes that made the images, where these are known.
+    """
+
+    def __init__(
+        self,
+        scorers: ScorerSuite,
+        identity: IdentityScorer,
+        images: Tensor,
+        edits: Mapping[str, tuple[Editor, tuple[float, float]]],
+        truth: tuple[Generator, Latents] | None = None,
+    ) -> None:
+        self.scorers, self.identity, self.edits = scorers, identity, dict(edits)
+        self.vgg = VGGDistance().bfloat16()
+        with torch.no_grad():
+            self.person = identity(F.avg_pool2d(images.float(), images.shape[-1] // SIZE))
+            self.true = None if truth is None else self._edited(*truth)
+
+    @torch.no_grad()
+    def __call__(self, generator: Generator, codes: Latents) -> dict[str, Tensor]:
+        """(N,) by name.
+
+        "NAME, change": of the edit's own score from its first strength to its second; "SFace
+        cosine, edited": the least, over the edits, of an edited face with the inverted image;
+        "VGG distance to the true edit": the mean over the edits, where the truth is known.
+        """
+        images = self._edited(generator, codes)
+        found, cosines, distances = {}, [], []
+        for name, pair in images.items():
+            column = self.scorers.names.index(name)
+            low, high = (self.scorers(part)[:, column] for part in pair)
+            found[f"{name}, change"] = high - low
+            cosines += [(self.identity(part) * self.person).sum(1) for part in pair]
+            if self.true is not None:
+                both = zip(pair, self.true[name], strict=True)
+                distances += [_each(self.vgg, part, true) for part, true in both]
+        found[KEPT] = torch.stack(cosines).amin(0)
+        if distances:
+            found[TRUTH] = torch.stack(distances).mean(0)
+        return found
+
+    def _edited(self, generator: Generator, codes: Latents) -> dict[str, list[Tensor]]:
+        codes = generator.map(codes, "w+")
+        return {
+            name: [drawn(generator, editor.edit(codes, strength)) for strength in strengths]
+            for name, (editor, strengths) in self.edits.items()
+        }
 
 
 @torch.no_grad()
-def editability(
-    generator: Generator,
-    scorers: ScorerSuite,
-    identity: IdentityScorer,
-    editor: Editor,
-    codes: Latents,
-    images: Tensor,
-    strengths: tuple[float, float],
-) -> tuple[Tensor, Tensor]:
-    """What an edit does to codes of inverted images (N, 3, S, S).
+def drawn(generator: Generator, codes: Latents) -> Tensor:
+    """Exact images of codes, averaged to (N, 3, 256, 256), in [−1, 1]."""
+    size = generator.exact_size
+    images = [F.avg_pool2d(generator.synthesize(code, size=size), size // SIZE) for code in codes]
+    return torch.cat(images).clamp(-1, 1)
 
-    Returns the change (N,) of the editor's own score from the first strength to the second, and
-    the SFace cosine (N,) of the edited faces, the worse of the two, with the inverted images.
-    """
-    column = scorers.names.index(editor.name.partition(" | ")[0])
-    small = F.avg_pool2d(images.float(), images.shape[-1] // SIZE)
-    person, scores, cosines = identity(small), [], []
-    for strength in strengths:
-        edited = editor.edit(codes, strength)
-        drawn = torch.cat([generator.synthesize(code, size=SIZE) for code in edited])
-        scores.append(scorers(drawn)[:, column])
-        cosines.append((identity(drawn) * person).sum(1))
-    return scores[1] - scores[0], torch.minimum(*cosines)
+
+def _each(distance: VGGDistance, images: Tensor, others: Tensor) -> Tensor:
+    pairs = zip(images.split(1), others.split(1), strict=True)
+    return torch.cat([distance(image, other) for image, other in pairs])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -87,10 +88,11 @@ class Photograph:
         seconds: float | None = None,
         steps: int | None = None,
         shown: Callable[[Inversion], object] | None = None,
+        stop: threading.Event | None = None,
         quiet: bool = False,
     ) -> Latents:
         """Optimise the code, see `Inversion.run`; returns it."""
-        self.inversion.run(seconds, steps, shown, quiet)
+        self.inversion.run(seconds, steps, shown, stop, quiet)
         return self.codes
 
     def tune(self, seconds: float | None = None, steps: int | None = None) -> None:

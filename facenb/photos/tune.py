@@ -12,16 +12,15 @@ import copy
 import hashlib
 import math
 import threading
-import time
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from facenb.errors import check_images
 from facenb.generators.mobilestylegan import MobileStyleGAN
 from facenb.latents import Latents
+from facenb.photos.budget import Spent, spend
 from facenb.photos.losses import ImageLoss, Weights
 
 SIZE, RATE = 512, 1e-3
@@ -60,42 +59,32 @@ def tune(
             f"tune: expected one image of a multiple of {SIZE} pixels a side and one code, given "
             f"images {tuple(image.shape)} and {len(codes)} codes."
         )
-    if (seconds is None) == (steps is None):
-        raise ValueError("tune: expected either seconds or steps.")
     target = F.avg_pool2d(image.float(), image.shape[-1] // SIZE)
     loss = ImageLoss(target, _WEIGHTS, vgg_size=SIZE // 2)
     values = generator.map(codes, "w+").values.detach()
     network = _learning(generator)
     learned = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(learned, rate, betas=(0.9, 0.99))
-    best, lowest, spent, step = None, math.inf, 0.0, 0
-    total = seconds if steps is None else steps
-    bar = tqdm(total=round(total), desc="tuning", leave=False, disable=quiet)
-    try:
-        while (done := (spent if steps is None else step) / total) < 1:
-            begun = time.monotonic()
-            for group in optimizer.param_groups:
-                group["lr"] = rate * min(1.0, 10 * done + 0.1) * (1 - 0.9 * done)
-            error = loss(network.synthesize(values, size=SIZE).clamp(-1, 1))[0].sum()
-            value = float(error.detach())
-            if value < lowest:
-                lowest = value
-                best = {k: p.detach().clone() for k, p in network.named_parameters()
-                        if p.requires_grad}  # fmt: skip
-            optimizer.zero_grad()
-            error.backward()
-            optimizer.step()
-            spent, step = spent + time.monotonic() - begun, step + 1
-            bar.n = min(round(spent) if steps is None else step, bar.total)
-            bar.set_postfix(loss=f"{value:.3f}")
-            if stop and stop.is_set():
-                break
-    except KeyboardInterrupt:
-        pass
-    finally:
-        bar.close()
-    network.load_state_dict(best or {}, strict=False)
-    return _with_network(generator, network, best or {})
+    best, lowest = {}, math.inf
+
+    def step(done: float) -> float:
+        nonlocal best, lowest
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, 10 * done + 0.1) * (1 - 0.9 * done)
+        error = loss(network.synthesize(values, size=SIZE).clamp(-1, 1))[0].sum()
+        value = float(error.detach())
+        if value < lowest:
+            lowest = value
+            best = {name: p.detach().clone() for name, p in network.named_parameters()
+                    if p.requires_grad}  # fmt: skip
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        return value
+
+    spend("tuning", step, Spent(), seconds, steps, stop, quiet=quiet)
+    network.load_state_dict(best, strict=False)
+    return _with_network(generator, network, best)
 
 
 def _learning(generator: MobileStyleGAN) -> torch.nn.Module:

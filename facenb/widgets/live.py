@@ -49,10 +49,10 @@ def page(*rows: widgets.Widget, css: str) -> widgets.VBox:
 def show(root: widgets.VBox, png: bytes, text: str, owner: object = None) -> None:
     """Display `png`, and the live widget that replaces it; `text` is for neither.
 
-    `owner` is whose widget it is: when the cell shows another one, the widget is closed unless a
-    variable of the notebook still holds its owner.
+    `owner` is whose widget it is: when the cell shows another one, its `close` is called, unless a
+    variable of the notebook still holds it. Without an owner the widgets are closed.
     """
-    keep(owner or root, lambda: close_widgets(root))
+    keep(owner or root, owner.close if owner else lambda: close_widgets(root))
     display(Image(png))
     display(root._repr_mimebundle_() | {"text/plain": text}, raw=True)
 

@@ -3,11 +3,16 @@
     PhotoEditor(load_generator(), load_editors("interfacegan"))      # at the end of a cell
 
 The file goes from the browser to the kernel, which runs where JupyterLab runs, and no further.
+
+The event loop reads a photograph and finds its face, a fraction of a second. Images are drawn in
+the workers of the explorer, the newest only (`explorer.latest`), and inversions have a worker of
+their own, in which a new photograph takes the place of the one before.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from html import escape
 
@@ -21,7 +26,8 @@ from facenb.errors import FacenbError
 from facenb.generators.mobilestylegan import MobileStyleGAN
 from facenb.photos import Aligner, Inversion, Photograph, to_image
 from facenb.widgets.explorer import pictures
-from facenb.widgets.live import classed, close_widgets, page, show
+from facenb.widgets.explorer.latest import FRAMES, SAVING, Latest, Worker
+from facenb.widgets.live import classed, close_widgets, forget, page, show
 
 _CSS = """
 .facenb-photo { max-width: 1000px; overflow: visible; }
@@ -30,6 +36,8 @@ _CSS = """
 """
 _PRIVATE = "The photograph stays on the machine that runs this notebook: nothing is sent anywhere."
 _SECONDS = 45
+INVERSIONS = Worker("inversions")
+_WORKERS = (FRAMES, SAVING, INVERSIONS)
 
 
 class PhotoEditor:
@@ -59,8 +67,15 @@ class PhotoEditor:
         self._generator, self._editors, self._seconds = generator, editors, seconds
         self._size, self._aligner = size, Aligner()
         self.photograph: Photograph | None = None
-        self._lock, self._thread = threading.Lock(), None
+        self._stop = threading.Event()  # of the inversion of the present photograph
+        self._inversions = Latest(self._invert, INVERSIONS, self._failed)
+        self._frames = Latest(self._draw, FRAMES, self._failed)
+        self._files = Latest(self._write, SAVING, self._failed)
         self._lay_out(strength_range)
+        self._close = weakref.finalize(self, _release, self.root)
+        self._close.atexit = False
+        for worker in _WORKERS:
+            worker.hire()
 
     def open(self, source: object, name: str = "the image") -> bool:
         """Show the face of a photograph (see `read_photo`) and invert it in the background.
@@ -71,83 +86,87 @@ class PhotoEditor:
         try:
             photograph = Photograph(self._generator, source, aligner=self._aligner)
         except (FacenbError, OSError) as error:
-            self._say(str(error), wrong=True)
+            self._say(f"{name}: {error}", wrong=True)
             return False
-        self._give_up()
-        with self._lock:
-            self.photograph = photograph
-            self._before.value = self._png(photograph.aligned.image)
-            for slider in self._sliders.values():
-                slider.value = 0.0
+        self._stop.set()
+        self._stop, self.photograph = threading.Event(), None  # sliders at 0 draw nothing
+        for slider in self._sliders.values():
+            slider.value = 0.0
+        self.photograph = photograph
+        self._before.value = self._png(photograph.aligned.image)
         self._progress.value = 0.0
         self._say(f"{name}: inverting, up to {self._seconds:g} seconds. Sliders work already.")
-        self._thread = threading.Thread(target=self._invert, args=[photograph], daemon=True)
-        self._thread.start()
+        self._inversions.put((photograph, self._stop))
         return True
 
     def wait(self) -> None:
-        """Return when the inversion has ended."""
-        if self._thread is not None:
-            self._thread.join()
+        """Return when the inversion has ended and all is drawn and saved."""
+        for work in (self._inversions, self._frames, self._files):
+            work.wait()
 
     def close(self) -> None:
-        """Give up an inversion and free the widgets."""
-        self._give_up()
-        close_widgets(self.root)
+        """Give up an inversion and free the widgets. The editor cannot be used any more."""
+        self._stop.set()
+        self.photograph = None
+        self._close()
+        forget(self)
 
-    def _invert(self, photograph: Photograph) -> None:
+    def _invert(self, item: tuple[Photograph, threading.Event]) -> None:
+        photograph, stop = item
+
         def shown(inversion: Inversion) -> None:
-            if photograph is not self.photograph:
-                inversion.stop()
-                return
-            self._progress.value = min(1.0, inversion.spent / self._seconds)
-            self._draw()
+            if not stop.is_set():
+                self._progress.value = min(1.0, inversion.spent / self._seconds)
+                self._frames.put(photograph)
 
-        try:
-            self._draw()  # of the encoder's code
-            photograph.invert(seconds=self._seconds, shown=shown, quiet=True)
-        except Exception as error:  # a thread's own would be lost
-            self._say(f"the inversion failed: {error}", wrong=True)
-            raise
+        if photograph is not self.photograph:
+            return
+        photograph.encoded  # noqa: B018  (found here, where nobody waits for it)
+        self._frames.put(photograph)
+        photograph.invert(seconds=self._seconds, shown=shown, stop=stop, quiet=True)
         if photograph is self.photograph:
+            steps, early = photograph.inversion.step, stop.is_set()
             self._progress.value = 1.0
-            self._say(f"Inverted in {photograph.inversion.step} steps. Move the sliders.")
+            self._frames.put(photograph)
+            self._say(f"{'Stopped' if early else 'Inverted'} after {steps} steps. Move the sliders.")
 
-    def _give_up(self) -> None:
-        before, self.photograph = self.photograph, None
-        if before is not None:
-            before.inversion.stop()
-        self.wait()
+    def _redraw(self, _: object = None) -> None:
+        """Have the newest state drawn; returns at once."""
+        if self.photograph is not None:
+            self._frames.put(self.photograph)
 
     @torch.no_grad()
-    def _draw(self) -> None:
-        with self._lock:
-            if self.photograph is None:
-                return
-            face = self._edited(size=512)
-            if self._whole.value:
-                photo = self.photograph.pasted(face)
-                self._after.value = pictures.to_png(_within(to_image(photo), self._size))
-            else:
-                self._after.value = self._png(face)
+    def _draw(self, photograph: Photograph) -> None:
+        if photograph is not self.photograph:
+            return
+        face = self._edited(photograph, size=512)
+        if self._whole.value:
+            whole = to_image(photograph.pasted(face))
+            png = pictures.to_png(_within(whole, self._size))
+        else:
+            png = self._png(face)
+        if photograph is self.photograph:
+            self._after.value = png
 
     def _save(self, _: object = None) -> None:
         if self.photograph is None:
             self._say("there is no photograph yet.", wrong=True)
-            return
-        face = self._edited()
-        try:
-            self.photograph.save(self._file.value, face)
-        except (FacenbError, OSError) as error:
-            self._say(str(error), wrong=True)
         else:
-            self._say(f"Saved {self._file.value}.")
+            self._files.put((self.photograph, self._file.value))
 
-    def _edited(self, size: int | None = None) -> torch.Tensor:
+    def _write(self, item: tuple[Photograph, str]) -> None:
+        photograph, path = item
+        photograph.save(path, self._edited(photograph))
+        self._say(f"Saved {path}.")
+
+    def _failed(self, error: Exception) -> None:
+        self._say(str(error) or type(error).__name__, wrong=True)
+
+    def _edited(self, photograph: Photograph, size: int | None = None) -> torch.Tensor:
         """The face as the sliders and boxes are."""
         strengths = {name: s.value for name, s in self._sliders.items() if s.value}
         held = [name for name, box in self._held.items() if box.value]
-        return self.photograph.edited(strengths, held, self._editors, size)
+        return photograph.edited(strengths, held, self._editors, size)
 
     def _uploaded(self, change: dict) -> None:
         if change["new"]:
@@ -167,7 +186,7 @@ class PhotoEditor:
         self._upload = widgets.FileUpload(accept="image/*", description="Photograph")
         self._upload.observe(self._uploaded, "value")
         example = _button("Astronaut", lambda _: self.open(_astronaut(), "astronaut.png"))
-        stop = _button("Stop", lambda _: self.photograph and self.photograph.inversion.stop())
+        stop = _button("Stop", lambda _: self._stop.set())
         self._progress = widgets.FloatProgress(max=1.0)
         self._status = widgets.HTML()
         self._say(_PRIVATE)
@@ -182,11 +201,11 @@ class PhotoEditor:
             held = widgets.Checkbox(False, description="hold", indent=False,
                                     layout=widgets.Layout(width="70px"))  # fmt: skip
             for widget in (slider, held):
-                widget.observe(lambda _: self._draw(), "value")
+                widget.observe(self._redraw, "value")
             self._sliders[name], self._held[name] = slider, held
             rows.append(widgets.HBox([slider, held]))
         self._whole = widgets.Checkbox(False, description="in the photograph", indent=False)
-        self._whole.observe(lambda _: self._draw(), "value")
+        self._whole.observe(self._redraw, "value")
         self._file = widgets.Text("edited.jpg")
         save = _button("Save", self._save)
         bar = classed(widgets.HBox([self._upload, example, stop, self._progress]), "fp-row")
@@ -201,6 +220,13 @@ class PhotoEditor:
             image = to_image(F.avg_pool2d(self.photograph.aligned.image, 4))
         show(self.root, pictures.to_png(image),
              "Edit a photograph: run this cell in JupyterLab.", self)  # fmt: skip
+
+
+def _release(root: widgets.Widget) -> None:
+    """What an editor has that it alone cannot free, when it is closed or nobody needs it."""
+    close_widgets(root)
+    for worker in _WORKERS:
+        worker.release()
 
 
 def _button(text: str, pressed: Callable[[object], object]) -> widgets.Button:

@@ -1,0 +1,112 @@
+"""Generated faces whose code is known, inverted in every way: distortion against editability.
+
+Of a photograph nobody knows the code. Of a generated face it is known, and with it what an edit of
+the face should look like. `invert_known` inverts one of them in every way and measures it; the
+results for 16 ship (scripts/invert_known.py), because each takes more than a minute.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from facenb.data import data_path
+from facenb.editors import load_editors
+from facenb.generators.mobilestylegan import NAME, MobileStyleGAN
+from facenb.latents import Latents
+from facenb.photos.encoder import load_encoder
+from facenb.photos.invert import Inversion
+from facenb.photos.measure import Editability, Reconstruction
+from facenb.photos.tune import tune
+from facenb.scorers import load_identity, load_scorers
+
+SEED, PSI = 1500, 0.7
+STEPS, TUNING = 24, 6
+EDITS = {"age": (-3.0, 3.0), "yaw": (-3.0, 3.0)}
+TRUE, ENCODED, BOTH, TUNED = "true code", "encoder", "encoder, then W+", "tuned"
+SPACES = {"Z": "z", "W": "w", "W+": "w+"}
+WAYS = (TRUE, *SPACES, ENCODED, BOTH, TUNED)
+
+
+@dataclass(frozen=True)
+class Known:
+    """N faces inverted: codes in w+ by way (the tuned generator's are those of BOTH), and measures.
+
+    Args:
+        codes: N codes by way.
+        measured: by way and name, (N,): see `Reconstruction` and `Editability`.
+        provenance: how it was made.
+    """
+
+    codes: dict[str, Latents]
+    measured: dict[str, dict[str, Tensor]]
+    provenance: dict[str, object]
+
+
+def true_codes(generator: MobileStyleGAN, n: int) -> Latents:
+    """The codes in w+ of the first n faces, at ψ = .7: none that the encoder has learned from."""
+    codes = generator.truncate(generator.sample(n, seed=SEED, space="w"), PSI)
+    return generator.map(codes, "w+")
+
+
+def invert_known(
+    generator: MobileStyleGAN,
+    index: int,
+    ways: tuple[str, ...] = WAYS,
+    steps: int = STEPS,
+    tuning: int = TUNING,
+) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    """Face `index` inverted and measured: its code, rounded to half precision, and (1,) measures.
+
+    The code is of the space that the way has. Each way begins at the mean of W (Z at the nearest
+    of 64 samples), BOTH at the encoder's code; the tuned generator belongs to BOTH's code.
+    """
+    fast = generator.variant(precision=torch.bfloat16)
+    true = true_codes(generator, index + 1)[index]
+    with torch.no_grad():
+        image = fast.synthesize(true, size=512)
+        encoded = load_encoder(generator.name)(image)
+    identity = load_identity(framing=generator.framing)
+    editors = load_editors("interfacegan", generator.name).in_layers(0, generator.w_layers)
+    near = Reconstruction(image, identity)
+    edited = Editability(
+        load_scorers(list(EDITS), framing=generator.framing), identity, image,
+        {name: (editors[name], strengths) for name, strengths in EDITS.items()}, (fast, true),
+    )  # fmt: skip
+    codes, measured = {}, {}
+    for way in ways:
+        network = fast
+        if way in SPACES:
+            found = Inversion(fast, image, SPACES[way]).run(steps=steps, quiet=True)
+        elif way == BOTH:
+            found = Inversion(fast, image, start=encoded).run(steps=steps, quiet=True)
+        else:
+            found = {TRUE: true, ENCODED: encoded}.get(way)
+        if way == TUNED:
+            found = Latents(codes[BOTH], "w+")
+            network = tune(generator, image, found, steps=tuning, quiet=True)
+            network = network.variant(precision=torch.bfloat16)
+        found = found.with_values(found.values.half().float())
+        codes[way] = found.values
+        measured[way] = near(network, generator.map(found, "w+")) | edited(network, found)
+    return codes, measured
+
+
+def load_known(generator: MobileStyleGAN) -> Known:
+    """What ships: 16 faces, inverted in every way."""
+    codes, measured = {}, {way: {} for way in WAYS}
+    with safe_open(data_path(f"inversions_{NAME}.safetensors"), "pt") as file:
+        for key in file.keys():
+            what, way, *name = key.split("/")
+            if what == "codes":
+                found = Latents(file.get_tensor(key).float(), SPACES.get(way, "w+"))
+                codes[way] = generator.map(found, "w+")
+            else:
+                measured[way][name[0]] = file.get_tensor(key)
+        provenance = json.loads(file.metadata()["provenance"])
+    codes[TRUE] = true_codes(generator, len(codes[BOTH]))
+    return Known(codes, measured, provenance)
