@@ -26,7 +26,7 @@ STAMP := $(VENV)/.facenb-installed
 help:
 	@echo 'make figures    execute the notebooks and regenerate figures/ (PROFILE=smoke: build/smoke/)'
 	@echo 'make test       run the tests'
-	@echo 'make lab        open JupyterLab, with the notebooks opening as notebooks'
+	@echo 'make lab        open JupyterLab with the tour and the photographs, sources opening as notebooks'
 	@echo 'make bench      measure speed and memory, and write the table'
 	@echo 'make directions learn the boundaries and transformers that ship again (05: python -m scripts.train_directions)'
 	@echo 'make gpu        on a CUDA machine, in MINUTES: check and time the kernel, train the larger profile'
@@ -73,7 +73,7 @@ test: setup
 	$(PY) -m pytest
 
 lab: setup
-	$(PY) -m facenb.lab --LabApp.default_url=/lab/tree/notebooks
+	$(PY) -m facenb.lab
 
 bench: setup
 	$(PY) -m benchmarks

@@ -27,6 +27,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facenb.assets import asset_path
 from facenb.storage.cache import cache_dir
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ FLAGS = (
     "--disable-component-update --disable-sync --no-first-run"
 ).split()
 PATIENCE = 120_000  # milliseconds for any one thing to happen, on a machine that is busy
-TOUR, FACES = "00_tour", "faces"
+TOUR, FACES, PHOTOS = "00_tour", "faces", "photos"
 # Real faces with all their scores and directions, and codes of one's own: a cell for each
 CELLS = (
     """
@@ -64,6 +65,17 @@ own = G.map(G.sample(3, seed=5), "w+")
     """
 explorer = Explorer(G, directions, scorers, latents=own, reference_scores=samples.scores)
 explorer
+""",
+)
+# Photographs to upload, with a budget of seconds for the inversion
+PHOTO_CELLS = (
+    """
+import facenb
+from facenb.widgets.photo import PhotoEditor
+G = facenb.load_generator("mobilestylegan-ffhq-1024")
+editors = facenb.load_editors("interfacegan", G.name).select(["smile", "age"])
+editor = PhotoEditor(G, editors, seconds=4)
+editor
 """,
 )
 
@@ -148,9 +160,12 @@ def folder(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (cell,) = (c for c in tour.cells if "parameters" in c.metadata.get("tags", ()))
     for name, value in {"profile": "smoke", "generator": "digiface-dcgan-64"}.items():
         cell.source = re.sub(rf"^{name} = .*$", f'{name} = "{value}"', cell.source, flags=re.M)
-    faces = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in CELLS])
+    faces, photos = (
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        for cells in (CELLS, PHOTO_CELLS)
+    )
     (root / "notebooks").mkdir()
-    for name, notebook in {TOUR: tour, FACES: faces}.items():
+    for name, notebook in {TOUR: tour, FACES: faces, PHOTOS: photos}.items():
         notebook.metadata.kernelspec = {
             "name": "python3",
             "display_name": "Python 3",
@@ -227,8 +242,10 @@ def browser():
 
 
 @contextmanager
-def opened(browser, address: str, repository: Path, name: str) -> Iterator[Page]:
-    """A notebook's page after Run → Run All Cells, with the explorer on it."""
+def opened(
+    browser, address: str, repository: Path, name: str, widget: str = ".facenb-explorer"
+) -> Iterator[Page]:
+    """A notebook's page after Run → Run All Cells, with the widget of that class on it."""
     pictures = repository / "build" / "browser"
     pictures.mkdir(parents=True, exist_ok=True)
     page = browser.new_page(viewport={"width": 1366, "height": 768})
@@ -239,21 +256,21 @@ def opened(browser, address: str, repository: Path, name: str) -> Iterator[Page]
         page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.ready")
         page.evaluate("window.jupyterapp.shell.collapseLeft()")
         page.evaluate(THEME, "Light")
-        run_all(page)
+        run_all(page, widget)
         yield page
     finally:
         page.screenshot(path=pictures / f"last_{name}.png")
         page.close()
 
 
-def run_all(page: Page) -> None:
+def run_all(page: Page, widget: str = ".facenb-explorer") -> None:
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     progress = page.wait_for_function(PROGRESS, timeout=4 * PATIENCE).json_value()
     assert progress == "done", progress
     page.evaluate(TO_EXPLORER)
-    page.locator(".facenb-explorer .fx-row").first.wait_for()
-    page.locator(".facenb-explorer").evaluate("element => element.scrollIntoView()")
+    page.locator(f"{widget} .noUi-handle").first.wait_for()
+    page.locator(widget).evaluate("element => element.scrollIntoView()")
 
 
 @pytest.fixture(scope="module")
@@ -542,3 +559,63 @@ def test_thirty_attributes_stay_usable(photographs):
     photographs.root.locator(".fx-chart .fx-group", has_text="Action units").wait_for()
     expect(rows).to_have_count(33, timeout=60_000)
     choice.select_option("Changed most")
+
+
+# --- photographs that are uploaded
+
+
+@pytest.fixture(scope="module")
+def photos(browser, lab: str, repository: Path):
+    with opened(browser, lab, repository, PHOTOS, ".facenb-photo") as page:
+        yield page
+
+
+def upload(page: Page, path: Path) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.locator(".facenb-photo button", has_text="Photograph").click()
+    chooser.value.set_files(path)
+
+
+def test_a_photograph_is_uploaded_inverted_and_edited(photos, repository, tmp_path):
+    page, root = photos, photos.locator(".facenb-photo")
+    before, after = root.locator(".fp-before"), root.locator(".fp-after")
+    empty = after.evaluate(SHOWN)
+    assert "nothing is sent" in root.inner_text()
+    upload(page, asset_path("astronaut/astronaut.png"))
+    root.get_by_text("inverting, up to 4 seconds").wait_for()
+    cut = before.evaluate(SHOWN_WHEN, [False, empty, PATIENCE])
+    encoded = after.evaluate(SHOWN_WHEN, [False, empty, PATIENCE])
+    assert None not in (cut, encoded) and cut != encoded
+    root.get_by_text("Inverted after").wait_for()
+    page.evaluate(IN_KERNEL, "editor.wait()")
+    inverted = after.evaluate(SHOWN_WHEN, [False, encoded, PATIENCE])
+    assert inverted is not None  # optimisation has changed what the encoder gave
+    handle = root.locator(".noUi-handle").first
+    handle.focus()
+    for _ in range(30):
+        handle.press("ArrowLeft")
+    page.evaluate(IN_KERNEL, "editor.wait()")
+    serious = after.evaluate(SHOWN_WHEN, [False, inverted, PATIENCE])
+    assert serious is not None and before.evaluate(SHOWN) == cut
+    page.screenshot(path=repository / "build" / "browser" / "photo.png")
+    # a picture without a face: a message, and all else stays
+    Image.new("RGB", (300, 300), "steelblue").save(tmp_path / "sky.png")
+    upload(page, tmp_path / "sky.png")
+    root.locator(".fl-wrong", has_text="sky.png: no face was found").wait_for()
+    assert after.evaluate(SHOWN) == serious and before.evaluate(SHOWN) == cut
+
+
+def test_a_second_photograph_replaces_a_running_inversion(photos):
+    page, root = photos, photos.locator(".facenb-photo")
+    kept = "globals().update(first=editor.photograph)"
+    example = root.locator("button", has_text="Astronaut")
+    example.click()
+    root.get_by_text("astronaut.png: inverting").wait_for()
+    page.evaluate(IN_KERNEL, kept)
+    example.click()
+    replaced = f"async () => await ({IN_KERNEL})('editor.photograph is not first') === 'True'"
+    page.wait_for_function(replaced)
+    root.get_by_text("Inverted after").wait_for()
+    page.evaluate(IN_KERNEL, "editor.wait()")
+    assert page.evaluate(IN_KERNEL, "first.inversion.spent < 4") == "True"
+    assert page.evaluate(IN_KERNEL, "editor.photograph.inversion.spent >= 4") == "True"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import jupytext
 import pytest
+from jupyterlab_server.workspaces_handler import WorkspacesManager
 
-from facenb.lab import PLUGIN, VIEWER, install_settings
+from facenb.lab import PLUGIN, VIEWER, WORKSPACE, install_settings, install_workspace
 from facenb.run import find_notebooks
 
 TIMEOUT = 1200  # seconds: a clean installation on a slow network
@@ -97,6 +98,21 @@ def test_lab_opens_python_sources_as_notebooks(tmp_path: Path) -> None:
     path.write_text("{broken")
     with pytest.raises(ValueError, match=re.escape(str(path))):
         install_settings(tmp_path)
+
+
+def test_lab_opens_photographs_beside_the_tour_and_keeps_what_a_user_made_of_it(tmp_path: Path):
+    folder = install_workspace(tmp_path)
+    manager = WorkspacesManager(str(folder))
+    found = manager.load(WORKSPACE)
+    assert found["metadata"]["id"] == WORKSPACE
+    tabs = found["data"]["layout-restorer:data"]["main"]["dock"]["widgets"]
+    paths = [found["data"][tab]["data"]["path"] for tab in tabs]
+    assert paths == ["notebooks/00_tour.py", "notebooks/10_photographs.py"]
+    assert all((Path(__file__).parents[1] / path).is_file() for path in paths)
+    found["data"]["layout-restorer:data"]["main"]["current"] = tabs[1]
+    manager.save(WORKSPACE, json.dumps(found))
+    install_workspace(tmp_path)
+    assert manager.load(WORKSPACE)["data"] == found["data"]
 
 
 def test_lab_and_jupytext_still_know_the_setting() -> None:

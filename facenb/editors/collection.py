@@ -33,7 +33,10 @@ from facenb.latents import SPACES
 from facenb.storage.saved import Saved
 
 _KIND = "editors"
-_NO_SETS = ("heads", "histories", "identity", "probes", "samples")  # beginnings of other files
+_NO_SETS = (  # beginnings of other files
+    "encoder", "heads", "histories", "identity", "inversions", "preview", "probes", "samples",
+    "sgf",
+)  # fmt: skip
 
 
 class Editors(Mapping[str, Editor]):

@@ -2,6 +2,8 @@
 
 `reading` opens files, `align` finds and cuts out the face, `encoder` and `invert` give its code,
 `tune` bends the generator around it, `paste` puts an edited face back; `Photograph` does all of it.
+`measure` says how near an inversion is and what edits do to it, `known` does so on generated faces
+whose code is known. `encoder_decoder` and `distill` are the other two ways to edit photographs.
 """
 
 from facenb.photos.align import Aligned, Aligner, Face, Square

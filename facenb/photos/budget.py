@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor, nn
 from tqdm.auto import tqdm
+
+from facenb.seeds import random_for
 
 
 @dataclass
@@ -69,3 +73,30 @@ def spend(
         pass  # what was found so far is kept
     finally:
         bar.close()
+
+
+def learn(
+    what: str,
+    parameters: Iterable[nn.Parameter],
+    loss: Callable[[torch.Generator], Tensor],
+    steps: int,
+    rate: float,
+    seed: int = 0,
+    quiet: bool = False,
+) -> None:
+    """Steps of Adam on `loss`, which is given the random numbers of its step.
+
+    The rate rises over the first tenth of the steps and falls to a twentieth.
+    """
+    optimizer, spent = torch.optim.Adam(parameters, rate, betas=(0.9, 0.99)), Spent()
+
+    def step(done: float) -> float:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, 10 * done + 0.05) * (1 - 0.95 * done)
+        error = loss(random_for(seed, what, spent.steps))
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        return float(error.detach())
+
+    spend(what, step, spent, steps=steps, quiet=quiet)

@@ -37,6 +37,7 @@ RATES = {"z": 0.05, "w": 0.05, "w+": 0.04}
 _WARM, _FALL = 0.05, 0.6  # fractions of the budget in which the rate rises; from which it falls
 _VERSION = 1  # raise when a change here alters the codes
 _SAMPLES = 8192  # codes of W that its mean and covariance are measured on
+_MEASURED: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # of each W: mean, variance, whitening
 
 
 class Inversion:
@@ -206,11 +207,13 @@ class Inversion:
     @torch.no_grad()
     def _measure_w(self) -> None:
         """Mean of W, a matrix that whitens it (small variances raised), and its mean variance."""
-        w = self.generator.sample(_SAMPLES, seed=15, space="w").values
-        self.mean = w.mean(0)
-        variances, axes = torch.linalg.eigh(torch.cov(w.T))
-        self.variance = variances.mean()
-        self.whiten = axes * (variances + 0.1 * self.variance).rsqrt()
+        key = self.generator.space_fingerprint
+        if key not in _MEASURED:
+            w = self.generator.sample(_SAMPLES, seed=15, space="w").values
+            variances, axes = torch.linalg.eigh(torch.cov(w.T))
+            whiten = axes * (variances + 0.1 * variances.mean()).rsqrt()
+            _MEASURED[key] = w.mean(0), variances.mean(), whiten
+        self.mean, self.variance, self.whiten = _MEASURED[key]
 
     @torch.no_grad()
     def _start(self, start: Latents | None, images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from facenb.scorers.nets.mediapipe import FaceMesh478
 from facenb.scorers.nets.vgg import VGGDistance
 
 SIZE = 256  # at which images are compared
-VGG, SFACE, SECOND = "VGG distance (HED)", "SFace cosine", "faceres cosine"
+VGG, SFACE, SECOND, PSNR = "VGG distance (HED)", "SFace cosine", "faceres cosine", "PSNR"
 KEPT, TRUTH = "SFace cosine, edited", "VGG distance to the true edit"
 
 
@@ -38,7 +38,10 @@ class Reconstruction:
 
     @torch.no_grad()
     def __call__(self, generator: Generator, codes: Latents) -> dict[str, Tensor]:
-        """(N,) of VGG distance (HED), SFace and faceres cosines, landmarks (% of the side), PSNR."""
+        """(N,) by name: VGG distance, cosines of SFace and faceres, landmarks, PSNR.
+
+        Landmarks: how far the mesh's points are, in % of the side.
+        """
         images = drawn(generator, codes)
         moved = (self.mesh(images)[0] - self.points)[..., :2]
         square = (images - self.images).square().mean((1, 2, 3))
@@ -47,7 +50,7 @@ class Reconstruction:
             SFACE: (self.identity(images) * self.person).sum(1),
             SECOND: (self.second(images) * self.embedding).sum(1),
             "landmarks": 100 * torch.linalg.vector_norm(moved, dim=2).mean(1),
-            "PSNR": 10 * torch.log10(4 / square),
+            PSNR: 10 * torch.log10(4 / square),
         }
 
 

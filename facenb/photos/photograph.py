@@ -45,7 +45,7 @@ class Photograph:
 
     Attributes:
         aligned: the photograph and the face that was cut out.
-        inversion: its optimisation; `codes` in w+, the encoder's before it has run.
+        inversion: its optimisation.
         generator: tuned, after `tune`.
 
     Raises:
@@ -62,6 +62,7 @@ class Photograph:
     ) -> None:
         self.generator = generator
         self.aligned: Aligned = (aligner or Aligner())(read_photo(source), face)
+        self._given: Latents | None = None
 
     @cached_property
     def encoded(self) -> Latents:
@@ -76,8 +77,16 @@ class Photograph:
 
     @property
     def codes(self) -> Latents:
-        """(1, L, 512) in w+: the best so far."""
+        """(1, L, 512) in w+: the best so far, the encoder's at first; or one that was assigned."""
+        if self._given is not None:
+            return self._given
         return self.inversion.codes if self._inverted else self.encoded
+
+    @codes.setter
+    def codes(self, codes: Latents) -> None:
+        if len(codes) != 1:
+            raise ValueError(f"codes: expected one, given {len(codes)}.")
+        self._given = self.generator.map(codes, "w+")
 
     @property
     def _inverted(self) -> bool:
@@ -92,6 +101,7 @@ class Photograph:
         quiet: bool = False,
     ) -> Latents:
         """Optimise the code, see `Inversion.run`; returns it."""
+        self._given = None
         self.inversion.run(seconds, steps, shown, stop, quiet)
         return self.codes
 

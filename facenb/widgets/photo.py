@@ -24,7 +24,7 @@ from facenb.assets import asset_path
 from facenb.editors import Editors
 from facenb.errors import FacenbError
 from facenb.generators.mobilestylegan import MobileStyleGAN
-from facenb.photos import Aligner, Inversion, Photograph, to_image
+from facenb.photos import Aligner, Inversion, Photograph, read_photo, to_image
 from facenb.widgets.explorer import pictures
 from facenb.widgets.explorer.latest import FRAMES, SAVING, Latest, Worker
 from facenb.widgets.live import classed, close_widgets, forget, page, show
@@ -125,10 +125,10 @@ class PhotoEditor:
         self._frames.put(photograph)
         photograph.invert(seconds=self._seconds, shown=shown, stop=stop, quiet=True)
         if photograph is self.photograph:
-            steps, early = photograph.inversion.step, stop.is_set()
+            how, steps = "Stopped" if stop.is_set() else "Inverted", photograph.inversion.step
             self._progress.value = 1.0
             self._frames.put(photograph)
-            self._say(f"{'Stopped' if early else 'Inverted'} after {steps} steps. Move the sliders.")
+            self._say(f"{how} after {steps} steps. Move the sliders.")
 
     def _redraw(self, _: object = None) -> None:
         """Have the newest state drawn; returns at once."""
@@ -215,9 +215,8 @@ class PhotoEditor:
         self.root = classed(page(bar, self._status, pair, last, note, css=_CSS), "facenb-photo")
 
     def _ipython_display_(self) -> None:
-        image = to_image(torch.ones(1, 3, self._size, 2 * self._size))
-        if self.photograph is not None:
-            image = to_image(F.avg_pool2d(self.photograph.aligned.image, 4))
+        photo = self.photograph.aligned.photo if self.photograph else read_photo(_astronaut())
+        image = _within(to_image(photo), self._size)
         show(self.root, pictures.to_png(image),
              "Edit a photograph: run this cell in JupyterLab.", self)  # fmt: skip
 
