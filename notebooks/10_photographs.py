@@ -44,7 +44,7 @@ from facenb.metrics.statistics import bootstrap
 from facenb.photos import Photograph, invert, tune
 from facenb.photos.distill import distill_from
 from facenb.photos.encoder_decoder import learn_from
-from facenb.photos.known import BOTH, ENCODED, TRUE, TUNED, invert_known, load_known
+from facenb.photos.known import BOTH, ENCODED, IN_W, TRUE, TUNED, invert_known, load_known
 from facenb.photos.measure import KEPT, PSNR, SFACE, TRUTH, VGG, Editability, Reconstruction
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
@@ -88,8 +88,8 @@ linear = boundaries.in_layers(0, G.w_layers)  # the same edit in all layers of W
 # | the encoder | LIA's, trained with the generator | ridge regression from frozen features, on 1,800 generated faces (`scripts/train_encoder.py`) |
 # | the loss | pixels and VGG features | pixels, VGG distance (HED), SFace, and 478 landmarks |
 # | editable | a regulariser of W+ (StyleGAN) | pulled towards W's mean in units of its covariance, and the layers towards each other |
-# | steps | 1,000 to 5,000 | 24 to 120, on images of 256 pixels |
-# | tuning | 350 steps, LPIPS | 6 to 20 steps at 512 pixels, VGG distance (HED); the styles stay as they are |
+# | steps | 1,000 to 5,000 | 16 to 120, on images of 256 pixels |
+# | tuning | 350 steps, LPIPS | 4 to 20 steps at 512 pixels, VGG distance (HED); the styles stay as they are |
 # | LIA | 128 pixels and more, adversarial, an invertible network | 64 pixels, errors of pixels alone, a linear invertible map |
 #
 # **What this must not be used for.** To show people doing or being what they did not do or are not, to
@@ -154,9 +154,9 @@ folder.save(F10, "F10_inversion", "Inversions of one photograph, and edits of ea
 # %% [markdown]
 # ### Distortion against editability, on faces whose code is known
 #
-# Of a generated face the true code is known, and so is its edit. 16 faces, inverted in every way; then the same edits
-# (age and yaw, 3 each way) of the true code and of each inversion. *VGG distance to the true edit* is what matters: is
-# the edited inversion the edited face? The 16 take half an hour, so their codes and measures ship
+# Of a generated face the true code is known, and so is its edit. 16 faces, inverted in every way in 16 steps (tuning: 4);
+# then the same edit (age, 3 each way) of the true code and of each inversion. *VGG distance to the true edit* is what
+# matters: is the edited inversion the edited face? The 16 take a quarter of an hour, so their codes and measures ship
 # (`python -m scripts.invert_known` makes them again), and one of them, by chance, is inverted and measured again here.
 
 # %%
@@ -181,8 +181,8 @@ folder.table(pd.DataFrame(rows).T, "known_codes", f"Mean and 95 % bootstrap inte
 FEW = 4
 columns = {way: synthesize_each(fast, codes[:FEW], 512) for way, codes in known.codes.items()}
 columns |= {f"{way},\nolder": synthesize_each(fast, linear["age"].edit(known.codes[way][:FEW], 3.0), 512)
-            for way in (TRUE, "W", "W+", ENCODED, BOTH)}  # fmt: skip
-order = [TRUE, "Z", "W", "W+", ENCODED, BOTH, *(way for way in columns if "older" in way)]
+            for way in (TRUE, ENCODED, IN_W, BOTH)}  # fmt: skip
+order = [TRUE, "Z", ENCODED, IN_W, BOTH, *(way for way in columns if "older" in way)]
 grid = F.avg_pool2d(torch.stack([columns[way] for way in order], 1).flatten(0, 1), 2).unflatten(0, (FEW, -1))  # fmt: skip
 folder.save(image_grid(grid, column_labels=[way.replace(", then", ",\nthen") for way in order], cell=1.1), "known_codes", "Generated faces, their inversions, and the same edit of each", photo=True)  # fmt: skip
 
@@ -315,8 +315,8 @@ vgg, cosine = table[VGG], table[SFACE]
 mean = {way: {name: float(v.mean()) for name, v in m.items()} for way, m in known.measured.items()}
 lines = [
     f"**Photograph.** Encoder and optimisation: VGG distance {vgg[both]:.2f}, SFace cosine {cosine[both]:.2f}; the encoder alone {vgg['encoder']:.2f} and {cosine['encoder']:.2f}; tuning brings the VGG distance to {vgg['tuned']:.2f}.",
-    f"**Known codes.** {same[BOTH]} of {count} faces are the same person after encoder and optimisation, {same[ENCODED]} by the encoder alone, {same['W+']} from the mean in W+ (threshold at ψ = 0.7: {strict:.2f}).",
-    f"The edit of the inversion is at VGG distance {mean[ENCODED][TRUTH]:.2f} from the true edit by the encoder alone, {mean[BOTH][TRUTH]:.2f} after optimisation, {mean[TUNED][TRUTH]:.2f} after tuning; in W {mean['W'][TRUTH]:.2f}.",
+    f"**Known codes.** {same[BOTH]} of {count} faces are the same person after encoder and optimisation, {same[ENCODED]} by the encoder alone, {same[IN_W]} after optimisation in W (threshold at ψ = 0.7: {strict:.2f}).",
+    f"The edit of the inversion is at VGG distance {mean[ENCODED][TRUTH]:.2f} from the true edit by the encoder alone, {mean[BOTH][TRUTH]:.2f} after optimisation, {mean[TUNED][TRUTH]:.2f} after tuning; in W {mean[IN_W][TRUTH]:.2f}.",
     f"**Trained together.** Boundaries separate {100 * sum(separated['trained together, z'].values()) / len(NAMES):.0f} % there, {100 * sum(separated['FFHQ, W'].values()) / len(NAMES):.0f} % in W.",
     f"**Distilled.** Age moves by {D.loc['age', 'change of the score']:.0f} years of the edit's {D.loc['age', 'change by the edit itself']:.0f}, yaw by {D.loc['yaw', 'change of the score']:.0f}° of {D.loc['yaw', 'change by the edit itself']:.0f}°.",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from facenb import load_editors, load_generator, load_identity
+from facenb import load_editors, load_generator, load_identity, load_scorers
 from facenb.assets import asset_path
 from facenb.data import data_path
 from facenb.errors import FacenbError
@@ -28,7 +28,8 @@ from facenb.photos import (
 )
 from facenb.photos.__main__ import main
 from facenb.photos.encoder import encoder_provenance
-from facenb.photos.measure import Reconstruction
+from facenb.photos.known import BOTH, ENCODED, IN_W, IN_Z, TRUE, WAYS, load_known
+from facenb.photos.measure import KEPT, PSNR, SFACE, TRUTH, VGG, Editability, Reconstruction
 from facenb.storage.cache import cache_dir
 from facenb.widgets.photo import _WORKERS, PhotoEditor
 
@@ -96,6 +97,49 @@ def test_inversion_brings_the_astronaut_nearer_than_the_encoder(photograph, gene
     assert after["SFace cosine"] > before["SFace cosine"] + 0.1
     assert after["VGG distance (HED)"] < before["VGG distance (HED)"] - 0.5
     assert after["PSNR"] > before["PSNR"] + 1
+
+
+def test_edits_of_a_known_code_are_measured_against_the_true_ones(generator, faces):
+    codes, images = faces[0][:2], faces[1][:2]
+    fast = generator.variant(precision=torch.bfloat16)
+    boundaries = load_editors("interfacegan").in_layers(0, generator.w_layers)
+    edits = {"age": (boundaries["age"], (-3.0, 3.0))}
+    scorers, identity = load_scorers(["age"]), load_identity()
+    measure = Editability(scorers, identity, images, edits, (fast, codes))
+    own, swapped = measure(fast, codes), measure(fast, codes[torch.tensor([1, 0])])
+    assert own[TRUTH].max() < 0.05 and swapped[TRUTH].min() > 1  # VGG distance to the true edit
+    assert (own["age, change"] > 10).all()  # years
+    torch.testing.assert_close(swapped["age, change"], own["age, change"].flip(0))
+    assert (own[KEPT] > swapped[KEPT]).all() and own[KEPT].max() < 1
+    assert TRUTH not in Editability(scorers, identity, images, edits)(fast, codes)
+
+
+def test_a_code_can_be_assigned_and_inversion_takes_over(generator, photograph):
+    before, given = photograph.codes, generator.sample(1, seed=4, space="w")
+    photograph.codes = given
+    assert torch.equal(photograph.codes.values, generator.map(given, "w+").values)
+    with pytest.raises(ValueError, match="expected one, given 2"):
+        photograph.codes = generator.sample(2, space="w")
+    photograph.invert(steps=8, quiet=True)  # spent already: nothing is added
+    assert torch.equal(photograph.codes.values, before.values)
+
+
+def test_known_codes_ship_with_their_measures(generator):
+    known = load_known(generator)
+    assert set(known.measured) == set(WAYS)
+    assert "scripts.invert_known" in known.provenance["command"]
+    assert known.provenance["generator"] == generator.fingerprint
+    assert all(codes.values.shape == (16, 23, 512) for codes in known.codes.values())
+    for way, measured in known.measured.items():
+        assert all(values.shape == (16,) for values in measured.values())
+        assert all(values.isfinite().all() for values in measured.values())
+        assert measured[SFACE].max() <= 1.001, way
+    assert known.measured[TRUE][PSNR].min() > 40  # rounded to half precision
+    mean = {way: float(measured[VGG].mean()) for way, measured in known.measured.items()}
+    assert mean[TRUE] < mean[BOTH] < mean[ENCODED] < mean[IN_Z]
+    # one in W is the same in every layer
+    assert (known.codes[IN_W].values == known.codes[IN_W].values[:, :1]).all()
+    assert known.codes[BOTH].values.std(1).min() > 0
 
 
 def test_tuning_brings_its_image_nearer_and_leaves_the_generator_alone(photograph, generator):

@@ -9,7 +9,7 @@ that boundaries, strips and the Explorer take it as they take any other.
 
     model = train_together(images, steps=1000)
     codes = model.encode(images)
-    other = encoder_afterwards(model, steps=500)      # the same decoder, another encoder
+    other = encoder_afterwards(model, steps=250)      # the same decoder, another encoder
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def train_together(
 
 
 def encoder_afterwards(
-    model: EncoderDecoder, steps: int = 500, seed: int = 0, quiet: bool = False
+    model: EncoderDecoder, steps: int = 250, seed: int = 0, quiet: bool = False
 ) -> EncoderDecoder:
     """The decoder of `model` with an encoder that was learned afterwards, from its own images.
 
@@ -125,7 +125,8 @@ def encoder_afterwards(
         z = torch.randn(BATCH, DIM, generator=random)
         with torch.no_grad():
             images = model.synthesize(Latents(z, "z"))
-        return ((other.encoder(images) - other.mean) @ other.whiten.T - z).square().mean()
+            y = z @ other.colour.T + other.mean  # in z, noise would weigh as much as what matters
+        return (other.encoder(images) - y).square().mean()
 
     learn("encoder", _free(list(other.encoder.parameters())), loss, steps, RATE, seed, quiet)
     other._seal()
@@ -139,24 +140,26 @@ def learn_from(
 
     Returns:
         the encoder and decoder trained together, the same decoder with an encoder learned
-        afterwards in half as many steps, and z (N, 128) of the latents' images by the first.
+        afterwards in a quarter of the steps, and z (N, 128) of the latents' images by the first.
     """
     inputs = {"version": _VERSION, "generator": generator.fingerprint, "steps": steps, "seed": seed}
     inputs |= {"latents": sha256_tensor(latents.values)}
 
-    def compute() -> dict[str, Tensor]:
+    def both_learned() -> dict[str, Tensor]:
         images = images_of(generator, latents, SIDE)
-        both = {"together": train_together(images, steps, seed)}
-        both["afterwards"] = encoder_afterwards(both["together"], steps // 2, seed)
-        found = {f"{name}/{k}": v for name, m in both.items() for k, v in m.state_dict().items()}
-        return found | {"codes": both["together"].encode(images).values}
+        model = train_together(images, steps, seed)
+        return model.state_dict() | {"codes": model.encode(images).values}
 
-    found = cached("encoder-decoder", inputs, compute)
-    together, afterwards = (
-        EncoderDecoder({k[len(n) :]: v for k, v in found.items() if k.startswith(n)})
-        for n in ("together/", "afterwards/")
+    found = cached("encoder-decoder", inputs, both_learned)
+    codes = Latents(found.pop("codes"), "z")
+    together = EncoderDecoder(found)
+    inputs = {"version": _VERSION, "model": together.fingerprint, "steps": steps // 4, "seed": seed}
+    afterwards = cached(
+        "encoder-afterwards",
+        inputs,
+        lambda: encoder_afterwards(together, steps // 4, seed).state_dict(),
     )
-    return together, afterwards, Latents(found["codes"], "z")
+    return together, EncoderDecoder(afterwards), codes
 
 
 def _free(parameters: list[nn.Parameter]) -> list[nn.Parameter]:

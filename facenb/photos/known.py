@@ -2,7 +2,7 @@
 
 Of a photograph nobody knows the code. Of a generated face it is known, and with it what an edit of
 the face should look like. `invert_known` inverts one of them in every way and measures it; the
-results for 16 ship (scripts/invert_known.py), because each takes more than a minute.
+results for 16 ship (scripts/invert_known.py), because each takes about a minute.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from facenb.editors import load_editors
 from facenb.generators.mobilestylegan import NAME, MobileStyleGAN
 from facenb.latents import Latents
 from facenb.photos.encoder import load_encoder
-from facenb.photos.invert import Inversion
+from facenb.photos.invert import invert
 from facenb.photos.measure import Editability, Reconstruction
 from facenb.photos.tune import tune
 from facenb.scorers import load_identity, load_scorers
 
 SEED, PSI = 1500, 0.7
-STEPS, TUNING = 24, 6
-EDITS = {"age": (-3.0, 3.0), "yaw": (-3.0, 3.0)}
-TRUE, ENCODED, BOTH, TUNED = "true code", "encoder", "encoder, then W+", "tuned"
-SPACES = {"Z": "z", "W": "w", "W+": "w+"}
-WAYS = (TRUE, *SPACES, ENCODED, BOTH, TUNED)
+STEPS, TUNING = 16, 4
+EDIT, STRENGTHS = "age", (-3.0, 3.0)
+TRUE, IN_Z, ENCODED, IN_W, BOTH, TUNED = WAYS = (
+    "true code", "Z", "encoder", "encoder, then W", "encoder, then W+", "tuned",
+)  # fmt: skip
+SPACES = {IN_Z: "z", IN_W: "w", BOTH: "w+"}  # of the ways that optimise
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ def invert_known(
 ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
     """Face `index` inverted and measured: its code, rounded to half precision, and (1,) measures.
 
-    The code is of the space that the way has. Each way begins at the mean of W (Z at the nearest
-    of 64 samples), BOTH at the encoder's code; the tuned generator belongs to BOTH's code.
+    The code is of the space that the way has. In Z it begins at the nearest of 64 samples, in W and
+    W+ at the encoder's code; the tuned generator belongs to the code of W+. What was optimised is
+    kept in the cache.
     """
     fast = generator.variant(precision=torch.bfloat16)
     true = true_codes(generator, index + 1)[index]
@@ -71,19 +73,16 @@ def invert_known(
         image = fast.synthesize(true, size=512)
         encoded = load_encoder(generator.name)(image)
     identity = load_identity(framing=generator.framing)
-    editors = load_editors("interfacegan", generator.name).in_layers(0, generator.w_layers)
+    editor = load_editors("interfacegan", generator.name).in_layers(0, generator.w_layers)[EDIT]
+    scorers = load_scorers([EDIT], framing=generator.framing)
     near = Reconstruction(image, identity)
-    edited = Editability(
-        load_scorers(list(EDITS), framing=generator.framing), identity, image,
-        {name: (editors[name], strengths) for name, strengths in EDITS.items()}, (fast, true),
-    )  # fmt: skip
+    edited = Editability(scorers, identity, image, {EDIT: (editor, STRENGTHS)}, (fast, true))
     codes, measured = {}, {}
     for way in ways:
         network = fast
         if way in SPACES:
-            found = Inversion(fast, image, SPACES[way]).run(steps=steps, quiet=True)
-        elif way == BOTH:
-            found = Inversion(fast, image, start=encoded).run(steps=steps, quiet=True)
+            start = None if way == IN_Z else encoded
+            found = invert(fast, image, SPACES[way], start, steps=steps)
         else:
             found = {TRUE: true, ENCODED: encoded}.get(way)
         if way == TUNED:
