@@ -41,7 +41,7 @@ from facenb.methods.observation import observer_of, scorers_for
 from facenb.methods.sgf import sgf_editors
 from facenb.methods.sgf.files import load_fields
 from facenb.metrics.statistics import bootstrap
-from facenb.photos import Photograph, invert, tune
+from facenb.photos import Photograph, invert, load_encoder, tuned
 from facenb.photos.distill import distill_from
 from facenb.photos.encoder_decoder import learn_from
 from facenb.photos.known import BOTH, ENCODED, IN_W, TRUE, TUNED, invert_known, load_known
@@ -66,17 +66,17 @@ linear = boundaries.in_layers(0, G.w_layers)  # the same edit in all layers of W
 # All other notebooks edit faces that the generator made. Does the latent space hold *your* face too, and
 # do the directions that were learned on generated faces edit it?
 #
-# An inversion has two aims, and they conflict. **Distortion**: the image of the code should be the photograph.
-# **Editability**: the code should lie where edits work. W+, one code for each of the 23 layers, can show
+# An inversion has two aims, and they conflict. **Distortion**: the image of the latent should be the photograph.
+# **Editability**: the latent should lie where edits work. W+, one latent for each of the 23 layers, can show
 # more than W, and much of what it can show is no face at all.
 #
 # ## What the papers say
 #
-# 1. **InterFaceGAN, section 5.** An optimised code reconstructs better than an encoder's, and is edited
+# 1. **InterFaceGAN, section 5.** An optimised latent reconstructs better than an encoder's, and is edited
 #    worse; in W+ of StyleGAN inversion and edits work best (Figure 10). A generator that was trained
 #    together with its encoder (LIA) keeps both (Figure 11).
 # 2. **Image2StyleGAN.** Optimisation in W+ reconstructs any image; in Z and W it does not.
-# 3. **Pivotal tuning.** Take an editable code, and change the *generator* around it until it shows the
+# 3. **Pivotal tuning.** Take an editable latent, and change the *generator* around it until it shows the
 #    photograph.
 # 4. **The authors' overview.** An edit can be distilled into an image-to-image network: first the identity map, then the
 #    edit; interpolated weights give all strengths. It does not work for pose.
@@ -114,7 +114,7 @@ folder.save(image_grid(shown, column_labels=["photograph", "aligned"]), "aligned
 # ### Figure 10: Z, W and W+, the encoder, and tuning
 #
 # The same number of steps in each space, from the mean of W (in Z from the nearest of 64 samples); the encoder alone; W+
-# from the encoder's code, which is *both*; and the generator tuned around that code.
+# from the encoder's latent, which is *both*; and the generator tuned around that latent.
 
 # %%
 STEPS, LONG, TUNE = (2, 3, 1) if smoke else (40, 120, 20)
@@ -123,8 +123,9 @@ found["encoder"] = photograph.encoded
 both = f"encoder, {LONG} steps"
 found[both] = invert(fast, target, "w+", photograph.encoded, steps=LONG)
 found = {name: G.map(codes, "w+") for name, codes in found.items()}
-tuned = tune(G, target, found[both], steps=TUNE)
-ways = {name: (G, codes) for name, codes in found.items()} | {"tuned": (tuned, found[both])}
+bent = tuned(G, target, found[both], TUNE)
+ways = {name: (fast, codes) for name, codes in found.items()}
+ways["tuned"] = bent.variant(precision=torch.bfloat16), found[both]
 
 # %% [markdown]
 # Distortion, and what three edits by the boundaries of notebook 02 do. *SFace cosine*: above .54 it is the same person
@@ -133,7 +134,7 @@ ways = {name: (G, codes) for name, codes in found.items()} | {"tuned": (tuned, f
 # from the negative strength to the positive, and the lowest SFace cosine of an edited face with the photograph.
 
 # %%
-EDITS = {"age": (linear["age"], (-3.0, 3.0)), "smile": (linear["smile"], (-3.0, 3.0)), "yaw": (linear["yaw"], (-3.0, 3.0))}  # fmt: skip
+EDITS = {name: (linear[name], (-3.0, 3.0)) for name in (["age"] if smoke else ["age", "smile", "yaw"])}  # fmt: skip
 near, moved = Reconstruction(target, identity), Editability(scorers, identity, target, EDITS)
 rows = {name: {k: float(v) for k, v in (near(*way) | moved(*way)).items()} for name, way in ways.items()}  # fmt: skip
 table = pd.DataFrame(rows).T
@@ -146,18 +147,19 @@ SHOWN = {"inverted": ("age", 0.0), "older": ("age", 3.0), "serious": ("smile", -
 rows = []
 for network, codes in ways.values():
     edited = [linear[name].edit(codes, strength) for name, strength in SHOWN.values()]
-    drawn = [synthesize_each(network.variant(precision=torch.bfloat16), e, 512) for e in edited]
-    rows.append(F.avg_pool2d(torch.cat([F.avg_pool2d(target, 2), *drawn]), 2))
+    drawn = torch.cat([F.avg_pool2d(target, 2), *(synthesize_each(network, e, 512) for e in edited)])
+    rows.append(F.avg_pool2d(drawn, 2))
 F10 = image_grid(torch.stack(rows), row_labels=list(ways), column_labels=["photograph", *SHOWN], cell=1.6)  # fmt: skip
 folder.save(F10, "F10_inversion", "Inversions of one photograph, and edits of each by linear boundaries", photo=True)  # fmt: skip
 
 # %% [markdown]
-# ### Distortion against editability, on faces whose code is known
+# ### Distortion against editability, on faces whose latent is known
 #
-# Of a generated face the true code is known, and so is its edit. 16 faces, inverted in every way in 16 steps (tuning: 4);
-# then the same edit (age, 3 each way) of the true code and of each inversion. *VGG distance to the true edit* is what
-# matters: is the edited inversion the edited face? The 16 take a quarter of an hour, so their codes and measures ship
+# Of a generated face the true latent is known, and so is its edit. 16 faces, inverted in every way in 16 steps (tuning: 4);
+# then the same edit (age, 3 each way) of the true latent and of each inversion. *VGG distance to the true edit* is what
+# matters: is the edited inversion the edited face? The 16 take a quarter of an hour, so their latents and measures ship
 # (`python -m scripts.invert_known` makes them again), and one of them, by chance, is inverted and measured again here.
+# Their true latents are of W, where a photograph's is not: W has an advantage here that it does not have in Figure 10.
 
 # %%
 known = load_known(G)
@@ -172,25 +174,28 @@ rows = {way: {name: "{:.2f} ({:.2f} to {:.2f})".format(*map(float, bootstrap(val
               for name, value in measured.items()} for way, measured in known.measured.items()}  # fmt: skip
 strict = facenb.data.load_json("identity_threshold.json")["psi"]["0.7"]["threshold"]
 same = {way: int((m[SFACE] > strict).sum()) for way, m in known.measured.items()}
-folder.number("known codes: same person, of 16", same)
+folder.number("known latents: same person, of 16", same)
 for column in (VGG, TRUTH, KEPT):
-    folder.number(f"known codes: {column}", {way: float(m[column].mean()) for way, m in known.measured.items()})  # fmt: skip
-folder.table(pd.DataFrame(rows).T, "known_codes", f"Mean and 95 % bootstrap interval over {count} generated faces")
+    folder.number(f"known latents: {column}", {way: float(m[column].mean()) for way, m in known.measured.items()})  # fmt: skip
+folder.table(pd.DataFrame(rows).T, "known_latents", f"Mean and 95 % bootstrap interval over {count} generated faces")
 
 # %%
-FEW = 4
+FEW = 1 if smoke else 4
+with torch.no_grad():
+    originals = synthesize_each(fast, known.codes[TRUE], 512)
+    known.codes[ENCODED] = load_encoder(G.name)(originals)
 columns = {way: synthesize_each(fast, codes[:FEW], 512) for way, codes in known.codes.items()}
 columns |= {f"{way},\nolder": synthesize_each(fast, linear["age"].edit(known.codes[way][:FEW], 3.0), 512)
             for way in (TRUE, ENCODED, IN_W, BOTH)}  # fmt: skip
 order = [TRUE, "Z", ENCODED, IN_W, BOTH, *(way for way in columns if "older" in way)]
 grid = F.avg_pool2d(torch.stack([columns[way] for way in order], 1).flatten(0, 1), 2).unflatten(0, (FEW, -1))  # fmt: skip
-folder.save(image_grid(grid, column_labels=[way.replace(", then", ",\nthen") for way in order], cell=1.1), "known_codes", "Generated faces, their inversions, and the same edit of each", photo=True)  # fmt: skip
+folder.save(image_grid(grid, column_labels=[way.replace(", then", ",\nthen") for way in order], cell=1.1), "known_latents", "Generated faces, their inversions, and the same edit of each", photo=True)  # fmt: skip
 
 # %% [markdown]
 # ### Every method edits the photograph
 #
-# The editors of notebooks 02, 06 and 07, on the code of *both*. Transformer and SGF were learned on codes of W: each
-# layer's code is edited as if it were alone, and SGF scores the image of each.
+# The editors of notebooks 02, 06 and 07, on the latent of *both*. Transformer and SGF were learned on latents of W: each
+# layer's latent is edited as if it were alone, and SGF scores the image of each.
 
 # %%
 field = load_fields("sgf_attributes", G.name)[0]["w"]
@@ -224,7 +229,7 @@ folder.save(grid, "methods", "The photograph edited by the companion's methods",
 # and pasting alone change.
 
 # %%
-photograph.codes, photograph.generator = found[both], tuned
+photograph.codes, photograph.generator = found[both], bent
 ends = [photograph.aligned.photo]
 for edit in ({}, {"age": 3.0}, {"smile": -3.0}):
     ends.append(photograph.pasted(photograph.edited(edit, ["glasses"], boundaries)))
@@ -250,14 +255,14 @@ folder.number("F11 separation", {where: sum(v.values()) / len(v) for where, v in
 folder.table(pd.DataFrame(separated), "F11_separation", f"Validation accuracy of boundaries from {SAMPLES} samples")
 
 # %%
-images = torch.cat([F.avg_pool2d(synthesize_each(fast, known.codes[TRUE], 512), 8), F.avg_pool2d(target, 16)])  # fmt: skip
+images = torch.cat([F.avg_pool2d(originals, 8), F.avg_pool2d(target, 16)])
 with torch.no_grad():
     drawn = {"trained together": together.synthesize(together.encode(images)), "encoder afterwards": afterwards.synthesize(afterwards.encode(images)),
              "FFHQ, encoder afterwards": torch.cat([fast.synthesize(c, size=64) for c in (*known.codes[ENCODED], photograph.encoded)])}  # fmt: skip
 rows = {}
 for name, values in drawn.items():
-    error = 10 * torch.log10(4 / (values.clamp(-1, 1) - images).square().mean((1, 2, 3)))
-    cosine = (identity(values.clamp(-1, 1)) * identity(images)).sum(1)
+    error = 10 * torch.log10(4 / (values - images).square().mean((1, 2, 3)))
+    cosine = (identity(values) * identity(images)).sum(1)
     rows[name] = {f"{what}, {whose}": float(v) for what, values in ((PSNR, error), (SFACE, cosine))
                   for whose, v in (("generated", values[:-1].mean()), ("photograph", values[-1]))}  # fmt: skip
 F11 = pd.DataFrame(rows).T
@@ -271,11 +276,11 @@ for label, (name, strength) in {"older": ("age", 3.0), "serious": ("smile", -3.0
     columns[label] = together.synthesize(learned.editors()[name].edit(codes, strength))
 columns |= {"encoder\nafterwards": drawn["encoder afterwards"][few], "FFHQ,\nencoder": drawn["FFHQ, encoder afterwards"][few]}  # fmt: skip
 columns["sampled"] = together.synthesize(together.sample(3, seed + 3))
-grid = image_grid(torch.stack(list(columns.values()), 1).clamp(-1, 1), column_labels=list(columns), cell=1.0)  # fmt: skip
+grid = image_grid(torch.stack(list(columns.values()), 1), column_labels=list(columns), cell=1.0)  # fmt: skip
 folder.save(grid, "F11_encoder_decoder", "Trained together: reconstructions, edits by its own boundaries, samples", photo=True)  # fmt: skip
 
 # %% [markdown]
-# ### An edit without a latent code: distillation
+# ### An edit without a latent: distillation
 #
 # A network of images, 128 pixels. First the identity map, then *age* (with glasses held) from pairs of generated faces;
 # weights interpolated between the two give the strengths between. And the same with *yaw*, which has to move what a
@@ -304,7 +309,7 @@ faces = torch.cat([F.avg_pool2d(target, 8), inputs[:3]])
 itself = {name: torch.cat([fast.synthesize(linear[name].edit(found[both], s), size=128).detach(), truth[name][:3]]) for name, (_, s) in LEARNED.items()}  # fmt: skip
 columns = {"image": faces} | {f"{a:g} age": distilled("age", faces, a) for a in (0.0, 0.5, 1.0, 1.5)}
 columns |= {"age,\nthe edit": itself["age"], "0.5 yaw": distilled("yaw", faces, 0.5), "1 yaw": distilled("yaw", faces), "yaw,\nthe edit": itself["yaw"]}  # fmt: skip
-grid = image_grid(torch.stack(list(columns.values()), 1).clamp(-1, 1), column_labels=list(columns), cell=1.1)  # fmt: skip
+grid = image_grid(torch.stack(list(columns.values()), 1), column_labels=list(columns), cell=1.1)  # fmt: skip
 folder.save(grid, "distilled", "Distilled age at interpolated weights, and distilled yaw, beside the edits that they learned", photo=True)  # fmt: skip
 
 # %% [markdown]
@@ -315,12 +320,22 @@ vgg, cosine = table[VGG], table[SFACE]
 mean = {way: {name: float(v.mean()) for name, v in m.items()} for way, m in known.measured.items()}
 lines = [
     f"**Photograph.** Encoder and optimisation: VGG distance {vgg[both]:.2f}, SFace cosine {cosine[both]:.2f}; the encoder alone {vgg['encoder']:.2f} and {cosine['encoder']:.2f}; tuning brings the VGG distance to {vgg['tuned']:.2f}.",
-    f"**Known codes.** {same[BOTH]} of {count} faces are the same person after encoder and optimisation, {same[ENCODED]} by the encoder alone, {same[IN_W]} after optimisation in W (threshold at ψ = 0.7: {strict:.2f}).",
+    f"**Known latents.** {same[BOTH]} of {count} faces are the same person after encoder and optimisation, {same[ENCODED]} by the encoder alone, {same[IN_W]} after optimisation in W (threshold at ψ = 0.7: {strict:.2f}).",
     f"The edit of the inversion is at VGG distance {mean[ENCODED][TRUTH]:.2f} from the true edit by the encoder alone, {mean[BOTH][TRUTH]:.2f} after optimisation, {mean[TUNED][TRUTH]:.2f} after tuning; in W {mean[IN_W][TRUTH]:.2f}.",
     f"**Trained together.** Boundaries separate {100 * sum(separated['trained together, z'].values()) / len(NAMES):.0f} % there, {100 * sum(separated['FFHQ, W'].values()) / len(NAMES):.0f} % in W.",
     f"**Distilled.** Age moves by {D.loc['age', 'change of the score']:.0f} years of the edit's {D.loc['age', 'change by the edit itself']:.0f}, yaw by {D.loc['yaw', 'change of the score']:.0f}° of {D.loc['yaw', 'change by the edit itself']:.0f}°.",
 ]  # fmt: skip
 display(Markdown("\n\n".join(lines)))
+reached = D["change of the score"] / D["change by the edit itself"]
+claims = {
+    "VGG distance of the photograph, W+ over W (papers: lower)": vgg[f"W+, {STEPS} steps"] / vgg[f"W, {STEPS} steps"],
+    "VGG distance to the true edit, optimised in W+ over the encoder's (paper: higher)": mean[BOTH][TRUTH] / mean[ENCODED][TRUTH],
+    "VGG distance to the photograph, tuned over not (paper: lower)": vgg["tuned"] / vgg[both],
+    "PSNR, trained together less encoder afterwards, dB (paper: higher)": F11.loc["trained together", f"{PSNR}, generated"] - F11.loc["encoder afterwards", f"{PSNR}, generated"],
+    "fraction of the edit that is distilled, yaw over age (authors: low)": reached["yaw"] / reached["age"],
+}  # fmt: skip
+folder.number("claims", {claim: float(value) for claim, value in claims.items()})
+print("\n".join(f"{value:+6.2f}  {claim}" for claim, value in claims.items()))
 if not smoke:
     assert cosine[both] > identity.threshold and vgg[both] < vgg["encoder"]
     assert vgg[f"W+, {STEPS} steps"] < vgg[f"W, {STEPS} steps"] < vgg[f"Z, {STEPS} steps"]
@@ -329,7 +344,7 @@ if not smoke:
 # %% [markdown]
 # ## Try it
 #
-# The live editor on inverted codes: the photograph's, then those of the generated faces.
+# The live editor on inverted latents: the photograph's, then those of the generated faces.
 #
 # ![before and after](../figures/10_photographs/pasted.jpg)
 

@@ -51,7 +51,7 @@ def main() -> None:
 def inverted(generator: MobileStyleGAN, index: int) -> dict[str, Tensor]:
     """Face `index`: codes in half precision and measures, from the cache when it was done before.
 
-    The true code and the encoder's are not kept: they are there in no time.
+    The true latent and the encoder's are not kept: they are there in no time.
     """
     inputs = {"version": _VERSION, "generator": generator.fingerprint, "index": index}
     inputs |= {"steps": STEPS, "tuning": TUNING}

@@ -25,11 +25,13 @@ from facenb.photos import (
     load_encoder,
     read_photo,
     tune,
+    tuned,
 )
 from facenb.photos.__main__ import main
 from facenb.photos.encoder import encoder_provenance
 from facenb.photos.known import BOTH, ENCODED, IN_W, IN_Z, TRUE, WAYS, load_known
 from facenb.photos.measure import KEPT, PSNR, SFACE, TRUTH, VGG, Editability, Reconstruction
+from facenb.storage import cache
 from facenb.storage.cache import cache_dir
 from facenb.widgets.photo import _WORKERS, PhotoEditor
 
@@ -142,20 +144,29 @@ def test_known_codes_ship_with_their_measures(generator):
     assert known.codes[BOTH].values.std(1).min() > 0
 
 
-def test_tuning_brings_its_image_nearer_and_leaves_the_generator_alone(photograph, generator):
+def test_tuning_brings_its_image_nearer_and_leaves_the_generator_alone(
+    photograph, generator, tmp_path, monkeypatch
+):
     image, codes = photograph.aligned.image, photograph.codes
     before = generator.synthesize(codes, size=512)
-    tuned = tune(generator, image, codes, steps=3, quiet=True)
+    bent = tune(generator, image, codes, steps=3, quiet=True)
     target = F.avg_pool2d(image, 2)
     with torch.no_grad():
-        after = tuned.synthesize(codes, size=512)
+        after = bent.synthesize(codes, size=512)
         assert torch.equal(generator.synthesize(codes, size=512), before)
     assert (after - target).abs().mean() < 0.99 * (before - target).abs().mean()
-    assert tuned.fingerprint != generator.fingerprint
-    truncated = [g.variant(truncation=0.7).fingerprint for g in (tuned, generator)]
+    assert bent.fingerprint != generator.fingerprint
+    truncated = [g.variant(truncation=0.7).fingerprint for g in (bent, generator)]
     assert truncated[0] != truncated[1]
-    assert tuned.space_fingerprint == generator.space_fingerprint
-    load_editors("interfacegan").check(tuned)
+    assert bent.space_fingerprint == generator.space_fingerprint
+    load_editors("interfacegan").check(bent)
+    monkeypatch.setattr(cache, "cache_dir", lambda: tmp_path)
+    kept = tuned(generator, image, codes, 3)
+    assert kept.fingerprint == bent.fingerprint
+    monkeypatch.setattr("facenb.photos.tune.spend", None)  # from what was kept: nothing learns
+    again = tuned(generator, image, codes, 3)
+    with torch.no_grad():
+        assert torch.equal(again.synthesize(codes, size=512), after)
     with pytest.raises(ValueError, match="one image"):
         tune(generator, image.repeat(2, 1, 1, 1), codes, steps=1)
 

@@ -13,8 +13,8 @@ from facenb.photos.losses import PLAIN, ImageLoss, Weights
 from facenb.photos.paste import Paster
 from facenb.photos.photograph import Photograph, save_image
 from facenb.photos.reading import PhotoError, read_photo, to_image
-from facenb.photos.tune import tune
+from facenb.photos.tune import tune, tuned
 
 __all__ = ["PLAIN", "Aligned", "Aligner", "Encoder", "Face", "ImageLoss", "Inversion", "Paster",
            "PhotoError", "Photograph", "Square", "Weights", "invert", "load_encoder", "read_photo",
-           "save_image", "to_image", "tune"]  # fmt: skip
+           "save_image", "to_image", "tune", "tuned"]  # fmt: skip

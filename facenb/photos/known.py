@@ -28,7 +28,7 @@ SEED, PSI = 1500, 0.7
 STEPS, TUNING = 16, 4
 EDIT, STRENGTHS = "age", (-3.0, 3.0)
 TRUE, IN_Z, ENCODED, IN_W, BOTH, TUNED = WAYS = (
-    "true code", "Z", "encoder", "encoder, then W", "encoder, then W+", "tuned",
+    "true latent", "Z", "encoder", "encoder, then W", "encoder, then W+", "tuned",
 )  # fmt: skip
 SPACES = {IN_Z: "z", IN_W: "w", BOTH: "w+"}  # of the ways that optimise
 

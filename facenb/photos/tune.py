@@ -9,7 +9,6 @@ edits work, are left alone.
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import threading
 
@@ -22,11 +21,14 @@ from facenb.generators.mobilestylegan import MobileStyleGAN
 from facenb.latents import Latents
 from facenb.photos.budget import Spent, spend
 from facenb.photos.losses import ImageLoss, Weights
+from facenb.storage.cache import cached
+from facenb.storage.files import sha256_tensor, sha256_tensors
 
 SIZE, RATE = 512, 1e-3
 _WEIGHTS = Weights(pixels=1.0, vgg=0.4, identity=0.0, landmarks=0.0)
 _LEARNED = ("convs", "rgb")
 _LEFT = ("style", "noise")
+_VERSION = 1  # raise when a change here alters the weights
 
 
 def tune(
@@ -53,6 +55,31 @@ def tune(
     Raises:
         ValueError: several images or codes, or another size.
     """
+    best = _weights(generator, image, codes, seconds, steps, rate, stop, quiet)
+    return _with_weights(generator, best)
+
+
+def tuned(
+    generator: MobileStyleGAN, image: Tensor, codes: Latents, steps: int
+) -> MobileStyleGAN:
+    """`tune(steps=…)`, whose weights are kept in the cache."""
+    inputs = {"version": _VERSION, "generator": generator.fingerprint, "steps": steps}
+    inputs |= {"image": sha256_tensor(image), "code": sha256_tensor(codes.values)}
+    best = cached("tune", inputs, lambda: _weights(generator, image, codes, steps=steps))
+    return _with_weights(generator, best)
+
+
+def _weights(
+    generator: MobileStyleGAN,
+    image: Tensor,
+    codes: Latents,
+    seconds: float | None = None,
+    steps: int | None = None,
+    rate: float = RATE,
+    stop: threading.Event | None = None,
+    quiet: bool = False,
+) -> dict[str, Tensor]:
+    """The best weights of those that learn, by name."""
     check_images(image)
     if len(image) != 1 or len(codes) != 1 or image.shape[-1] % SIZE:
         raise ValueError(
@@ -83,8 +110,7 @@ def tune(
         return value
 
     spend("tuning", step, Spent(), seconds, steps, stop, quiet=quiet)
-    network.load_state_dict(best, strict=False)
-    return _with_network(generator, network, best)
+    return best
 
 
 def _learning(generator: MobileStyleGAN) -> torch.nn.Module:
@@ -97,14 +123,11 @@ def _learning(generator: MobileStyleGAN) -> torch.nn.Module:
     return network
 
 
-def _with_network(
-    generator: MobileStyleGAN, network: torch.nn.Module, changed: dict[str, Tensor]
-) -> MobileStyleGAN:
-    digest = hashlib.sha256()
-    for name in sorted(changed):
-        digest.update(changed[name].cpu().numpy().tobytes())
+def _with_weights(generator: MobileStyleGAN, changed: dict[str, Tensor]) -> MobileStyleGAN:
+    network = _learning(generator)
+    network.load_state_dict(changed, strict=False)
     other = copy.copy(generator)
     other._modules = dict(generator._modules)
     other.network = network.freeze(generator.network.precision)
-    other._weights = f"{generator._weights}-tuned-{digest.hexdigest()[:16]}"
+    other._weights = f"{generator._weights}-tuned-{sha256_tensors(changed)[:16]}"
     return other.variant()
