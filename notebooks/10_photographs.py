@@ -150,7 +150,7 @@ for network, codes in ways.values():
     drawn = torch.cat([F.avg_pool2d(target, 2), *(synthesize_each(network, e, 512) for e in edited)])
     rows.append(F.avg_pool2d(drawn, 2))
 F10 = image_grid(torch.stack(rows), row_labels=list(ways), column_labels=["photograph", *SHOWN], cell=1.6)  # fmt: skip
-folder.save(F10, "F10_inversion", "Inversions of one photograph, and edits of each by linear boundaries", photo=True)  # fmt: skip
+folder.save(F10, "F10_inversion", "Z and the encoder show another person, W+ keeps the likeness; tuned is nearest, its edits soft and striped", photo=True)  # fmt: skip
 
 # %% [markdown]
 # ### Distortion against editability, on faces whose latent is known
@@ -189,7 +189,7 @@ columns |= {f"{way},\nolder": synthesize_each(fast, linear["age"].edit(known.cod
             for way in (TRUE, ENCODED, IN_W, BOTH)}  # fmt: skip
 order = [TRUE, "Z", ENCODED, IN_W, BOTH, *(way for way in columns if "older" in way)]
 grid = F.avg_pool2d(torch.stack([columns[way] for way in order], 1).flatten(0, 1), 2).unflatten(0, (FEW, -1))  # fmt: skip
-folder.save(image_grid(grid, column_labels=[way.replace(", then", ",\nthen") for way in order], cell=1.1), "known_latents", "Generated faces, their inversions, and the same edit of each", photo=True)  # fmt: skip
+folder.save(image_grid(grid, column_labels=[way.replace(", then", ",\nthen") for way in order], cell=1.1), "known_latents", "Generated faces, their inversions, and the same edit of each: W and W+ age as the true latent does", photo=True)  # fmt: skip
 
 # %% [markdown]
 # ### Every method edits the photograph
@@ -219,7 +219,7 @@ with torch.no_grad():
         scored[method][KEPT] = float((identity(rows[-1][1:]) @ identity(F.avg_pool2d(target, 2)).T).min())  # fmt: skip
 folder.table(pd.DataFrame(scored).T, "methods", "Change of each score by its edit, and the lowest SFace cosine with the photograph")
 grid = image_grid(torch.stack(rows), row_labels=list(METHODS), column_labels=["inverted", "older", "serious", "glasses"])  # fmt: skip
-folder.save(grid, "methods", "The photograph edited by the companion's methods", photo=True)
+folder.save(grid, "methods", "One photograph, four methods: linear and SGF add glasses to older; the transformer's serious opens the mouth", photo=True)
 
 # %% [markdown]
 # ### Back into the photograph
@@ -233,8 +233,8 @@ photograph.codes, photograph.generator = found[both], bent
 ends = [photograph.aligned.photo]
 for edit in ({}, {"age": 3.0}, {"smile": -3.0}):
     ends.append(photograph.pasted(photograph.edited(edit, ["glasses"], boundaries)))
-grid = image_grid(torch.cat(ends), 2, column_labels=["photograph | older", "tuned, no edit | serious"], cell=4.65)  # fmt: skip
-folder.save(grid, "pasted", "Photograph; inverted and tuned without an edit; older, and serious, with glasses held", photo=True)  # fmt: skip
+grid = image_grid(torch.cat(ends), 2, row_labels=["photograph;\ntuned, no edit", "older;\nserious"], cell=4.65)  # fmt: skip
+folder.save(grid, "pasted", "Photograph, and no edit; older and serious with glasses held: softer than the photograph, hair striped", photo=True)  # fmt: skip
 
 # %% [markdown]
 # ### Figure 11: an encoder and a decoder trained together
@@ -277,24 +277,24 @@ for label, (name, strength) in {"older": ("age", 3.0), "serious": ("smile", -3.0
 columns |= {"encoder\nafterwards": drawn["encoder afterwards"][few], "FFHQ,\nencoder": drawn["FFHQ, encoder afterwards"][few]}  # fmt: skip
 columns["sampled"] = together.synthesize(together.sample(3, seed + 3))
 grid = image_grid(torch.stack(list(columns.values()), 1), column_labels=list(columns), cell=1.0)  # fmt: skip
-folder.save(grid, "F11_encoder_decoder", "Trained together: reconstructions, edits by its own boundaries, samples", photo=True)  # fmt: skip
+folder.save(grid, "F11_encoder_decoder", "Trained together at 64 px: blurred likenesses, edits by its own boundaries, and samples", photo=True)  # fmt: skip
 
 # %% [markdown]
 # ### An edit without a latent: distillation
 #
-# A network of images, 128 pixels. First the identity map, then *age* (with glasses held) from pairs of generated faces;
-# weights interpolated between the two give the strengths between. And the same with *yaw*, which has to move what a
-# convolution can only repaint.
+# A network of images, 128 pixels. First the identity map, then *serious* (less *smile*) from pairs of generated faces;
+# weights interpolated between the two give the strengths between. The same with *age* (glasses held), which changes hair
+# and skin everywhere, and with *yaw*, which has to move what a convolution can only repaint.
 
 # %%
 held = boundaries.condition("age", ["glasses"])
-LEARNED = {"age": (held["age"], 3.0), "yaw": (boundaries["yaw"], 3.0)}
+LEARNED = {"smile": (boundaries["smile"], -3.0), "age": (held["age"], 3.0), "yaw": (boundaries["yaw"], 3.0)}
 pairs, unseen = (G.truncate(G.sample(n, seed + k, "w"), 0.7) for n, k in ((PAIRS, 1700), (16, 1701)))
 distilled = distill_from(fast, LEARNED, pairs, DISTIL)
 with torch.no_grad():
     inputs = torch.cat([fast.synthesize(code, size=128) for code in unseen])
     truth = {name: torch.cat([fast.synthesize(code, size=128) for code in e.edit(unseen, s)]) for name, (e, s) in LEARNED.items()}  # fmt: skip
-rows, plain = {}, distilled("age", inputs, 0.0)
+rows = {}
 for name, images in truth.items():
     column, edited = scorers.names.index(name), distilled(name, inputs)
     change = [scorers(values)[:, column] - scorers(inputs)[:, column] for values in (images, edited)]
@@ -306,33 +306,36 @@ folder.table(D, "distilled", f"Distilled edits on {len(inputs)} unseen faces")
 
 # %%
 faces = torch.cat([F.avg_pool2d(target, 8), inputs[:3]])
-itself = {name: torch.cat([fast.synthesize(linear[name].edit(found[both], s), size=128).detach(), truth[name][:3]]) for name, (_, s) in LEARNED.items()}  # fmt: skip
-columns = {"image": faces} | {f"{a:g} age": distilled("age", faces, a) for a in (0.0, 0.5, 1.0, 1.5)}
-columns |= {"age,\nthe edit": itself["age"], "0.5 yaw": distilled("yaw", faces, 0.5), "1 yaw": distilled("yaw", faces), "yaw,\nthe edit": itself["yaw"]}  # fmt: skip
+columns = {"image": faces} | {f"serious,\n{a:g}": distilled("smile", faces, a) for a in (0.0, 0.5, 1.0, 1.5)}
+for name, label in {"smile": "serious", "age": "older", "yaw": "turned"}.items():
+    if name != "smile":
+        columns[f"{label},\n1"] = distilled(name, faces)
+    own = fast.synthesize(linear[name].edit(found[both], LEARNED[name][1]), size=128).detach()
+    columns[f"{label},\nthe edit"] = torch.cat([own, truth[name][:3]])
 grid = image_grid(torch.stack(list(columns.values()), 1), column_labels=list(columns), cell=1.1)  # fmt: skip
-folder.save(grid, "distilled", "Distilled age at interpolated weights, and distilled yaw, beside the edits that they learned", photo=True)  # fmt: skip
+folder.save(grid, "distilled", "Distilled edits beside the edits themselves: a mouth closes, older is a change of colour and blur, turned smears", photo=True)  # fmt: skip
 
 # %% [markdown]
 # ## Check
 
 # %%
 vgg, cosine = table[VGG], table[SFACE]
+reached = D["change of the score"] / D["change by the edit itself"]
 mean = {way: {name: float(v.mean()) for name, v in m.items()} for way, m in known.measured.items()}
 lines = [
     f"**Photograph.** Encoder and optimisation: VGG distance {vgg[both]:.2f}, SFace cosine {cosine[both]:.2f}; the encoder alone {vgg['encoder']:.2f} and {cosine['encoder']:.2f}; tuning brings the VGG distance to {vgg['tuned']:.2f}.",
     f"**Known latents.** {same[BOTH]} of {count} faces are the same person after encoder and optimisation, {same[ENCODED]} by the encoder alone, {same[IN_W]} after optimisation in W (threshold at ψ = 0.7: {strict:.2f}).",
     f"The edit of the inversion is at VGG distance {mean[ENCODED][TRUTH]:.2f} from the true edit by the encoder alone, {mean[BOTH][TRUTH]:.2f} after optimisation, {mean[TUNED][TRUTH]:.2f} after tuning; in W {mean[IN_W][TRUTH]:.2f}.",
     f"**Trained together.** Boundaries separate {100 * sum(separated['trained together, z'].values()) / len(NAMES):.0f} % there, {100 * sum(separated['FFHQ, W'].values()) / len(NAMES):.0f} % in W.",
-    f"**Distilled.** Age moves by {D.loc['age', 'change of the score']:.0f} years of the edit's {D.loc['age', 'change by the edit itself']:.0f}, yaw by {D.loc['yaw', 'change of the score']:.0f}° of {D.loc['yaw', 'change by the edit itself']:.0f}°.",
+    "**Distilled**, fraction of the edit's change of score: " + ", ".join(f"{name} {value:.2f}" for name, value in reached.items()) + ".",
 ]  # fmt: skip
 display(Markdown("\n\n".join(lines)))
-reached = D["change of the score"] / D["change by the edit itself"]
 claims = {
     "VGG distance of the photograph, W+ over W (papers: lower)": vgg[f"W+, {STEPS} steps"] / vgg[f"W, {STEPS} steps"],
     "VGG distance to the true edit, optimised in W+ over the encoder's (paper: higher)": mean[BOTH][TRUTH] / mean[ENCODED][TRUTH],
     "VGG distance to the photograph, tuned over not (paper: lower)": vgg["tuned"] / vgg[both],
     "PSNR, trained together less encoder afterwards, dB (paper: higher)": F11.loc["trained together", f"{PSNR}, generated"] - F11.loc["encoder afterwards", f"{PSNR}, generated"],
-    "fraction of the edit that is distilled, yaw over age (authors: low)": reached["yaw"] / reached["age"],
+    "fraction of the edit that is distilled, yaw over smile (authors: low)": reached["yaw"] / reached["smile"],
 }  # fmt: skip
 folder.number("claims", {claim: float(value) for claim, value in claims.items()})
 print("\n".join(f"{value:+6.2f}  {claim}" for claim, value in claims.items()))
@@ -373,4 +376,4 @@ PhotoEditor(G, boundaries.select(["smile", "age", "glasses", "yaw", "gender"]))
 # 2. Give `Weights(mean=0, layers=0)`. The reconstruction gets better. What does *older* do to it?
 # 3. Tune for 100 steps in place of 20. When do the edits begin to look painted on?
 # 4. Edit the layers 0 to 8 alone: `boundaries["yaw"]` by `boundaries.in_layers(0, 8)["yaw"]`.
-# 5. Extrapolate the distilled weights to 2 and to −1. Is −1 a younger face?
+# 5. Extrapolate the distilled weights to 2 and to −1. Is −1 a broader smile?

@@ -219,7 +219,7 @@ def test_pairs_of_a_generator_are_kept(tmp_path, monkeypatch):
 
     latents = Latents(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), "w")
     first = distill_from(Twice(), {"up": (Add(), 1.0)}, latents, steps=2)
-    monkeypatch.setattr("facenb.photos.distill.distill", None)
+    monkeypatch.setattr("facenb.photos.distill._learn", None)
     again = distill_from(Twice(), {"up": (Add(), 1.0)}, latents, steps=2)
     assert set(again.states) == {"identity", "up"}
     for name, weight in first.states["up"].items():

@@ -107,15 +107,9 @@ def distill(
         steps: of the identity map, and of each edit.
     """
     before = _checked(before)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = ImageToImage()
-    _learn(network, before, before, IDENTITY, steps, seed, quiet)
-    states = {IDENTITY: _weights(network)}
+    states = {IDENTITY: _identity(before, steps, seed, quiet)}
     for name, images in after.items():
-        network.load_state_dict(states[IDENTITY])
-        _learn(network, before, _checked(images), name, steps, seed, quiet)
-        states[name] = _weights(network)
+        states[name] = _edit(states[IDENTITY], before, images, name, steps, seed, quiet)
     return Distilled(states)
 
 
@@ -126,27 +120,51 @@ def distill_from(
     steps: int = 300,
     seed: int = 0,
 ) -> Distilled:
-    """`distill` of pairs that a generator makes, kept in the cache.
+    """`distill` of pairs that a generator makes; each stage is kept in the cache.
 
     Args:
         edits: an editor and its strength, by the name that the distilled edit gets.
         latents: of the faces, of the editors' space.
     """
-    edited = {name: editor.edit(latents, strength) for name, (editor, strength) in edits.items()}
     inputs = {"version": _VERSION, "generator": generator.fingerprint, "steps": steps, "seed": seed}
     inputs |= {"before": sha256_tensor(latents.values)}
-    inputs |= {"after": {name: sha256_tensor(codes.values) for name, codes in edited.items()}}
 
-    def compute() -> dict[str, Tensor]:
-        after = {name: images_of(generator, codes, SIDE) for name, codes in edited.items()}
-        found = distill(images_of(generator, latents, SIDE), after, steps, seed)
-        return {f"{n}/{k}": v for n, state in found.states.items() for k, v in state.items()}
+    def images(codes: Latents) -> Tensor:
+        return images_of(generator, codes, SIDE)
 
-    states: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in cached("distilled", inputs, compute).items():
-        name, _, weight = key.partition("/")
-        states.setdefault(name, {})[weight] = tensor
+    start = cached("distilled", inputs, lambda: _identity(images(latents), steps, seed))
+    states = {IDENTITY: start}
+    for name, (editor, strength) in edits.items():
+        after = editor.edit(latents, strength)
+        states[name] = cached(
+            "distilled",
+            inputs | {"name": name, "after": sha256_tensor(after.values)},
+            lambda n=name, a=after: _edit(start, images(latents), images(a), n, steps, seed),
+        )
     return Distilled(states)
+
+
+def _identity(before: Tensor, steps: int, seed: int, quiet: bool = False) -> dict[str, Tensor]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = ImageToImage()
+    _learn(network, before, before, IDENTITY, steps, seed, quiet)
+    return _weights(network)
+
+
+def _edit(
+    start: Mapping[str, Tensor],
+    before: Tensor,
+    after: Tensor,
+    name: str,
+    steps: int,
+    seed: int,
+    quiet: bool = False,
+) -> dict[str, Tensor]:
+    network = ImageToImage()
+    network.load_state_dict(start)
+    _learn(network, before, _checked(after), name, steps, seed, quiet)
+    return _weights(network)
 
 
 def _learn(
