@@ -89,6 +89,8 @@ T1 = "T1 averages"
 SGF = "07_surrogate_gradient_field"
 LOGITS = ("reconstruction", "10 · mean square, logits")
 RADII = "Eq. 2, fraction of radii below 1, F paper"
+PHOTOS, VGG = "10_photographs", "VGG distance (HED)"
+KNOWN = "known latents: VGG distance to the true edit"
 QUOTED = [  # words with # for the number, the notebook, where it has that number, and its unit
     ("estimate is # times", "04_penalties", ("kinks", "ratio"), 1),
     ("it grows from # in", "04_penalties", ("penalty over squared change", "8 px"), 1),
@@ -112,6 +114,14 @@ QUOTED = [  # words with # for the number, the notebook, where it has that numbe
     ("samples in *W*, # % in", "09_style_based", (*SEPARATION, "z"), 100),
     ("cosines (mean # against", "09_style_based", (*ENTANGLED, "W: cosine of normals"), 1),
     ("correlate more (# against", "09_style_based", (*ENTANGLED, "W: correlation of distances"), 1),
+    ("distance of # in *W+*", PHOTOS, (f"F10 {VGG}", "W+, 40 steps"), 1),
+    ("in *W+*, # in *W*", PHOTOS, (f"F10 {VGG}", "W, 40 steps"), 1),
+    ("latent bring it to #,", PHOTOS, (f"F10 {VGG}", "encoder, 120 steps"), 1),
+    ("and tuning to #,", PHOTOS, (f"F10 {VGG}", "tuned"), 1),
+    ("the photograph (cosine #)", PHOTOS, ("F10 SFace cosine", "encoder"), 1),
+    ("true edit # against", PHOTOS, (KNOWN, "encoder, then W+"), 1),
+    ("true edit 1.61 against #)", PHOTOS, (KNOWN, "encoder"), 1),
+    ("afterwards (# dB", PHOTOS, ("F11 PSNR, generated", "trained together"), 1),
 ]  # fmt: skip
 
 
