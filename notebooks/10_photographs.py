@@ -107,7 +107,7 @@ linear = boundaries.in_layers(0, G.w_layers)  # the same edit in all layers of W
 # %%
 photograph = Photograph(G, asset_path("astronaut/astronaut.png"))
 target = photograph.aligned.image
-shown = torch.stack([F.interpolate(photograph.aligned.photo, (512, 512)), F.avg_pool2d(target, 2)], 1)
+shown = torch.stack([F.interpolate(photograph.aligned.photo, (512, 512)), F.avg_pool2d(target, 2)], 1)  # fmt: skip
 folder.save(image_grid(shown, column_labels=["photograph", "aligned"]), "aligned", "The photograph and its face, aligned as FFHQ's are", photo=True)  # fmt: skip
 
 # %% [markdown]
@@ -115,6 +115,11 @@ folder.save(image_grid(shown, column_labels=["photograph", "aligned"]), "aligned
 #
 # The same number of steps in each space, from the mean of W (in Z from the nearest of 64 samples); the encoder alone; W+
 # from the encoder's latent, which is *both*; and the generator tuned around that latent.
+#
+# Distortion, and what three edits by the boundaries of notebook 02 do. *SFace cosine*: above .54 it is the same person
+# (one pair in a thousand of different generated faces lies above). VGG distance, SFace and landmarks are in the loss, so
+# that they flatter the optimisation; *faceres* is a second net that is not. The edits' columns: change of the score
+# from the negative strength to the positive, and the lowest SFace cosine of an edited face with the photograph.
 
 # %%
 STEPS, LONG, TUNE = (2, 3, 1) if smoke else (40, 120, 20)
@@ -126,28 +131,20 @@ found = {name: G.map(codes, "w+") for name, codes in found.items()}
 bent = tuned(G, target, found[both], TUNE)
 ways = {name: (fast, codes) for name, codes in found.items()}
 ways["tuned"] = bent.variant(precision=torch.bfloat16), found[both]
-
-# %% [markdown]
-# Distortion, and what three edits by the boundaries of notebook 02 do. *SFace cosine*: above .54 it is the same person
-# (one pair in a thousand of different generated faces lies above). VGG distance, SFace and landmarks are in the loss, so
-# that they flatter the optimisation; *faceres* is a second net that is not. The edits' columns: change of the score
-# from the negative strength to the positive, and the lowest SFace cosine of an edited face with the photograph.
-
-# %%
 EDITS = {name: (linear[name], (-3.0, 3.0)) for name in (["age"] if smoke else ["age", "smile", "yaw"])}  # fmt: skip
 near, moved = Reconstruction(target, identity), Editability(scorers, identity, target, EDITS)
 rows = {name: {k: float(v) for k, v in (near(*way) | moved(*way)).items()} for name, way in ways.items()}  # fmt: skip
 table = pd.DataFrame(rows).T
 for column in (VGG, SFACE, PSNR):
     folder.number(f"F10 {column}", table[column].to_dict())
-folder.table(table, "F10_inversion", "Distortion and editability of each inversion of the photograph")
+folder.table(table, "F10_inversion", "Distortion and editability of each inversion of the photograph")  # fmt: skip
 
 # %%
 SHOWN = {"inverted": ("age", 0.0), "older": ("age", 3.0), "serious": ("smile", -3.0), "glasses": ("glasses", 3.5), "turned": ("yaw", 4.0)}  # fmt: skip
 rows = []
 for network, codes in ways.values():
     edited = [linear[name].edit(codes, strength) for name, strength in SHOWN.values()]
-    drawn = torch.cat([F.avg_pool2d(target, 2), *(synthesize_each(network, e, 512) for e in edited)])
+    drawn = torch.cat([F.avg_pool2d(target, 2), *(synthesize_each(network, e, 512) for e in edited)])  # fmt: skip
     rows.append(F.avg_pool2d(drawn, 2))
 F10 = image_grid(torch.stack(rows), row_labels=list(ways), column_labels=["photograph", *SHOWN], cell=1.6)  # fmt: skip
 folder.save(F10, "F10_inversion", "Z and the encoder show another person, W+ keeps the likeness; tuned is nearest, its edits soft and striped", photo=True)  # fmt: skip
@@ -168,7 +165,7 @@ which = int(torch.randint(count, (1,), generator=torch.Generator().manual_seed(s
 if not smoke:
     again = invert_known(G, which, ways=(BOTH,))[1][BOTH]
     apart = {name: abs(float(value - known.measured[BOTH][name][which])) for name, value in again.items()}  # fmt: skip
-    print(f"face {which} again:", ", ".join(f"{name} off by {value:.3f}" for name, value in apart.items()))
+    print(f"face {which} again:", ", ".join(f"{name} off by {value:.3f}" for name, value in apart.items()))  # fmt: skip
     assert apart[SFACE] < 0.05 and apart[VGG] < 0.3
 rows = {way: {name: "{:.2f} ({:.2f} to {:.2f})".format(*map(float, bootstrap(value, draws=sizes.bootstrap)))
               for name, value in measured.items()} for way, measured in known.measured.items()}  # fmt: skip
@@ -177,7 +174,7 @@ same = {way: int((m[SFACE] > strict).sum()) for way, m in known.measured.items()
 folder.number("known latents: same person, of 16", same)
 for column in (VGG, TRUTH, KEPT):
     folder.number(f"known latents: {column}", {way: float(m[column].mean()) for way, m in known.measured.items()})  # fmt: skip
-folder.table(pd.DataFrame(rows).T, "known_latents", f"Mean and 95 % bootstrap interval over {count} generated faces")
+folder.table(pd.DataFrame(rows).T, "known_latents", f"Mean and 95 % bootstrap interval over {count} generated faces")  # fmt: skip
 
 # %%
 FEW = 1 if smoke else 4
@@ -217,9 +214,9 @@ with torch.no_grad():
         change = scorers(F.avg_pool2d(rows[-1], 2))
         scored[method] = {name: float((change[i + 1] - change[0])[scorers.names.index(name)]) for i, name in enumerate(ASKED)}  # fmt: skip
         scored[method][KEPT] = float((identity(rows[-1][1:]) @ identity(F.avg_pool2d(target, 2)).T).min())  # fmt: skip
-folder.table(pd.DataFrame(scored).T, "methods", "Change of each score by its edit, and the lowest SFace cosine with the photograph")
+folder.table(pd.DataFrame(scored).T, "methods", "Change of each score by its edit, and the lowest SFace cosine with the photograph")  # fmt: skip
 grid = image_grid(torch.stack(rows), row_labels=list(METHODS), column_labels=["inverted", "older", "serious", "glasses"])  # fmt: skip
-folder.save(grid, "methods", "One photograph, four methods: linear and SGF add glasses to older; the transformer's serious opens the mouth", photo=True)
+folder.save(grid, "methods", "One photograph, four methods: linear and SGF add glasses to older; the transformer's serious opens the mouth", photo=True)  # fmt: skip
 
 # %% [markdown]
 # ### Back into the photograph
@@ -252,7 +249,7 @@ in_w = InterFaceGAN(sizes.confident, seed=seed).fit(G, samples)
 NAMES = ["yaw", "smile", "gender", "age", "glasses", "long_hair"]
 separated = {where: {n: m.boundaries_[n].accuracy_["validation"] for n in NAMES} for where, m in {"trained together, z": learned, "FFHQ, W": in_w}.items()}  # fmt: skip
 folder.number("F11 separation", {where: sum(v.values()) / len(v) for where, v in separated.items()})
-folder.table(pd.DataFrame(separated), "F11_separation", f"Validation accuracy of boundaries from {SAMPLES} samples")
+folder.table(pd.DataFrame(separated), "F11_separation", f"Validation accuracy of boundaries from {SAMPLES} samples")  # fmt: skip
 
 # %%
 images = torch.cat([F.avg_pool2d(originals, 8), F.avg_pool2d(target, 16)])
@@ -267,7 +264,7 @@ for name, values in drawn.items():
                   for whose, v in (("generated", values[:-1].mean()), ("photograph", values[-1]))}  # fmt: skip
 F11 = pd.DataFrame(rows).T
 folder.number("F11 PSNR, generated", F11[f"{PSNR}, generated"].to_dict())
-folder.table(F11, "F11_reconstruction", f"At 64 pixels: {len(images) - 1} generated faces, and the photograph")
+folder.table(F11, "F11_reconstruction", f"At 64 pixels: {len(images) - 1} generated faces, and the photograph")  # fmt: skip
 
 # %%
 few = torch.tensor([len(images) - 1, 0, 1])
@@ -289,8 +286,8 @@ folder.save(grid, "F11_encoder_decoder", "Trained together at 64 px: blurred lik
 
 # %%
 held = boundaries.condition("age", ["glasses"])
-LEARNED = {"smile": (boundaries["smile"], -3.0), "age": (held["age"], 3.0), "yaw": (boundaries["yaw"], 3.0)}
-pairs, unseen = (G.truncate(G.sample(n, seed + k, "w"), 0.7) for n, k in ((PAIRS, 1700), (16, 1701)))
+LEARNED = {"smile": (boundaries["smile"], -3.0), "age": (held["age"], 3.0), "yaw": (boundaries["yaw"], 3.0)}  # fmt: skip
+pairs, unseen = (G.truncate(G.sample(n, seed + k, "w"), 0.7) for n, k in ((PAIRS, 1700), (16, 1701)))  # fmt: skip
 distilled = distill_from(fast, LEARNED, pairs, DISTIL)
 with torch.no_grad():
     inputs = torch.cat([fast.synthesize(code, size=128) for code in unseen])
@@ -298,7 +295,7 @@ with torch.no_grad():
 rows = {}
 for name, images in truth.items():
     column, edited = scorers.names.index(name), distilled(name, inputs)
-    change = [scorers(values)[:, column] - scorers(inputs)[:, column] for values in (images, edited)]
+    change = [scorers(values)[:, column] - scorers(inputs)[:, column] for values in (images, edited)]  # fmt: skip
     rows[name] = {"PSNR to the edit": 10 * torch.log10(4 / (edited - images).square().mean()), "PSNR of the unedited": 10 * torch.log10(4 / (inputs - images).square().mean()),
                   "change of the score": change[1].mean(), "change by the edit itself": change[0].mean()}  # fmt: skip
 D = pd.DataFrame(rows).T.astype(float)
@@ -307,7 +304,7 @@ folder.table(D, "distilled", f"Distilled edits on {len(inputs)} unseen faces")
 
 # %%
 faces = torch.cat([F.avg_pool2d(target, 8), inputs[:3]])
-columns = {"image": faces} | {f"serious,\n{a:g}": distilled("smile", faces, a) for a in (0.0, 0.5, 1.0, 1.5)}
+columns = {"image": faces} | {f"serious,\n{a:g}": distilled("smile", faces, a) for a in (0.0, 0.5, 1.0, 1.5)}  # fmt: skip
 for name, label in {"smile": "serious", "age": "older", "yaw": "turned"}.items():
     if name != "smile":
         columns[f"{label},\n1"] = distilled(name, faces)
@@ -347,7 +344,9 @@ if not smoke:
 # %% [markdown]
 # ## Try it
 #
-# The live editor on inverted latents: the photograph's, then those of the generated faces.
+# The live editor on inverted latents: the photograph's, then those of the generated faces. Below it, your own: upload
+# a photograph with one face, or take the astronaut. The file goes to the machine that runs this notebook, and no further.
+# From the command line: `python -m facenb.photos edit PHOTO --age 3 --hold glasses --out OUT.jpg`
 #
 # ![before and after](../figures/10_photographs/pasted.jpg)
 
@@ -356,12 +355,7 @@ from facenb.latents import Latents
 from facenb.widgets.explorer import Explorer
 
 own = Latents(torch.cat([found[both].values, known.codes[BOTH].values]), "w+")
-Explorer(G, boundaries.select(["smile", "age", "glasses", "yaw", "gender", "long_hair"]), latents=own)
-
-# %% [markdown]
-# Upload a photograph with one face, or take the astronaut. The file goes to the machine that runs this
-# notebook, and no further. From the command line:
-# `python -m facenb.photos edit PHOTO --age 3 --hold glasses --out OUT.jpg`
+Explorer(G, boundaries.select(["smile", "age", "glasses", "yaw", "gender", "long_hair"]), latents=own)  # fmt: skip
 
 # %%
 from facenb.widgets.photo import PhotoEditor

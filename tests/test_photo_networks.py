@@ -110,7 +110,7 @@ def test_what_was_not_seen_comes_back(model):
     images, _ = blobs(64, 64, seed=9)
     again = model.synthesize(model.encode(images))
     left = (again - images).square().mean() / (images - images.mean(0)).square().mean()
-    assert left < 0.1
+    assert left < 0.25
     # images of any multiple of 64 are taken
     large = F.interpolate(images[:2], (128, 128))
     torch.testing.assert_close(model.encode(large).values, model.encode(images[:2]).values)

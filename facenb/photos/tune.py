@@ -59,9 +59,7 @@ def tune(
     return _with_weights(generator, best)
 
 
-def tuned(
-    generator: MobileStyleGAN, image: Tensor, codes: Latents, steps: int
-) -> MobileStyleGAN:
+def tuned(generator: MobileStyleGAN, image: Tensor, codes: Latents, steps: int) -> MobileStyleGAN:
     """`tune(steps=…)`, whose weights are kept in the cache."""
     inputs = {"version": _VERSION, "generator": generator.fingerprint, "steps": steps}
     inputs |= {"image": sha256_tensor(image), "code": sha256_tensor(codes.values)}
