@@ -269,7 +269,7 @@ def run_all(page: Page, widget: str = ".facenb-explorer") -> None:
     progress = page.wait_for_function(PROGRESS, timeout=4 * PATIENCE).json_value()
     assert progress == "done", progress
     page.evaluate(TO_EXPLORER)
-    page.locator(f"{widget} .noUi-handle").first.wait_for()
+    page.locator(f"{widget} .fx-row, {widget} .fp-row").first.wait_for()
     page.locator(widget).evaluate("element => element.scrollIntoView()")
 
 
