@@ -1,0 +1,296 @@
+"""Every method's editors for the same targets: what is compared in one table (notebook 11).
+
+    entries = line_up(generator, samples, targets)
+    entries["GANSpace"].editors["smile"]
+
+What ships for the generator is loaded; what is cheap is learned from the samples. Methods that
+know no attributes are given the names of the targets by a linear probe from latents to scores, on
+the samples: for each target the direction along which the target changes most, relative to the
+other scores. They see none of the faces that are compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from facenb.editors import Editor, Editors, load_editors, reverse
+from facenb.errors import FacenbError, UnknownNameError
+from facenb.generators import DEFAULT, Generator
+from facenb.latents import Latents
+from facenb.methods.ganspace import GANSpace
+from facenb.methods.interfacegan import InterFaceGAN
+from facenb.methods.latent_optimization import LatentOptimisation
+from facenb.methods.latent_transformer import LEARNING_RATE, LatentTransformer
+from facenb.methods.sefa import SeFa
+from facenb.methods.sgf import SurrogateGradientField, fit_sgf, load_config, sgf_editors
+from facenb.methods.sgf.files import load_fields
+from facenb.methods.two_stage.trained import learned
+from facenb.metrics.bench import conditions_of
+from facenb.metrics.linear_probe import LinearProbe
+from facenb.sampling import ScoredSamples, score_once
+from facenb.scorers import load_scorers
+
+YOURS = "directions of yours"
+TWO_STAGE = ("SDD", "SHP", "HDP", "DTJ", "DTH")
+CONFIDENT = 0.05
+TRAININGS = 3
+COMPONENTS = 80  # of GANSpace; the published code's
+FACTORS = 40  # of SeFa
+TRANSFORMER = {
+    "hidden": 128,
+    "reconstruction_weight": 10.0,
+    "features": "probability",
+    "learning_rate": LEARNING_RATE,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method in the table.
+
+    Attributes:
+        editors: by target; positive strengths raise the target's score.
+        labels: how many scored samples it learns from; 0 for none.
+        guess: a strength to begin with.
+        seconds: that its training took here, for all targets; None where it ships.
+        told: how long the training of what ships took, in words.
+        reasons: why a target has no editor.
+        layers: other editors of a target, for ranges of layers, of which the calibration faces
+            choose one.
+        walks: each edit is a walk that draws images, to an end of its own.
+        trainings: the same trained again, on other samples or from another seed.
+    """
+
+    editors: Mapping[str, Editor]
+    labels: int
+    guess: float
+    seconds: float | None = None
+    told: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, Editor]] = field(default_factory=dict)
+    walks: bool = False
+    trainings: Callable[[], Sequence[Mapping[str, Editor]]] = tuple
+
+
+def best_labelled(editors: Editors, probe: LinearProbe, column: int) -> tuple[Editor, float]:
+    """The linear editor along which a score changes most relative to the mean other one.
+
+    Returns:
+        the editor, turned so that the score rises; that ratio.
+    """
+    change = probe.change(editors.vectors.to(probe.weight_))
+    others = (change.abs().sum(1) - change[:, column].abs()) / (change.shape[1] - 1)
+    ratio = change[:, column].abs() / others
+    row = int(ratio.argmax())
+    editor = list(editors.values())[row]
+    turned = editor if change[row, column] >= 0 else reverse(editor)
+    return turned, float(ratio[row])
+
+
+class LineUp:
+    """The methods of one generator for some targets, each made when it is asked for.
+
+    Args:
+        generator: that edits are drawn by; what is learned on its weights is loaded by its name.
+        samples: in "z", scored by the suite, with all its scores.
+        profile: "smoke" trains small networks where none ship.
+        seed: of all training.
+        yours: directions from elsewhere, by target.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        samples: ScoredSamples,
+        targets: Sequence[str],
+        profile: str = "laptop",
+        seed: int = 0,
+        yours: Mapping[str, Editor] | None = None,
+    ) -> None:
+        self.generator, self.profile, self.seed = generator, profile, seed
+        self.yours = dict(yours or {})
+        self.targets = tuple(targets)
+        self.space = "w" if "w" in generator.spaces else "z"
+        self.in_z = samples
+        mapped = generator.variant(truncation=1.0) if self.space == "w" else generator
+        values = mapped.map(samples.latents, self.space)
+        self.samples = ScoredSamples(values, samples.scores, samples.names)
+        self.names = conditions_of(samples.names)
+        self.probe = LinearProbe().fit(values.values, self._scores(self.names))
+        self._boundaries: dict[tuple[str, int], tuple[Editors, float]] = {}
+
+    def entries(self) -> dict[str, Callable[[], Entry]]:
+        """What makes each method's entry, by its name, in the order of the table."""
+        styled = self.space == "w"
+        w = ", W" if styled else ""
+        found = {
+            f"InterFaceGAN{w}": lambda: self._interfacegan(self.space, False),
+            f"InterFaceGAN{w}, conditioned": lambda: self._interfacegan(self.space, True),
+        }
+        if styled:
+            found["InterFaceGAN, Z"] = lambda: self._interfacegan("z", False)
+        found |= {"GANSpace, by layers": self._ganspace, "SeFa": self._sefa}
+        found |= {name: lambda name=name: self._two_stage(name) for name in TWO_STAGE}
+        found |= {
+            "latent transformer": self._transformer,
+            "SGF": lambda: self._sgf(False, False),
+            "SGF, with noise": lambda: self._sgf(True, False),
+            "SGF, looking": lambda: self._sgf(False, True),
+            "latent optimisation": self._optimisation,
+            YOURS: self._yours,
+        }
+        return found
+
+    def _scores(self, names: Sequence[str]) -> Tensor:
+        return torch.stack([self.samples[name] for name in names], 1)
+
+    def _only(self, names: Sequence[str], space: str) -> ScoredSamples:
+        latents = self.samples.latents if space == self.space else self.in_z.latents
+        return ScoredSamples(latents, self._scores(names), tuple(names))
+
+    def _part(self, samples: ScoredSamples, k: int) -> ScoredSamples:
+        """The k-th of TRAININGS parts of the samples, without an element in common."""
+        return samples.select(torch.arange(k, len(samples), TRAININGS))
+
+    def _boundary(self, space: str, part: int) -> tuple[Editors, float]:
+        """Boundaries of all conditions: of all samples (part 0), or of one of three parts."""
+        if (space, part) not in self._boundaries:
+            begin = time.perf_counter()
+            samples = self._only(self.names, space)
+            chosen = self._part(samples, part - 1) if part else samples
+            confident = CONFIDENT if len(samples) >= 10_000 else 0.1
+            editors = None
+            if part == 0 and space == self.space:
+                editors = self._shipped("interfacegan")
+            if editors is None:
+                model = InterFaceGAN(confident, seed=self.seed)
+                editors = model.fit(self.generator, chosen).editors()
+            self._boundaries[space, part] = editors, time.perf_counter() - begin
+        return self._boundaries[space, part]
+
+    def _shipped(self, name: str) -> Editors | None:
+        try:
+            return load_editors(name, self.generator.name)
+        except UnknownNameError:
+            return None
+
+    def _interfacegan(self, space: str, conditioned: bool) -> Entry:
+        def lines(part: int) -> dict[str, Editor]:
+            known = self._boundary(space, part)[0].select(self.names)
+            if conditioned:
+                known = known.condition(self.targets, on=self.names)
+            return dict(known.select(self.targets))
+
+        return Entry(
+            lines(0),
+            len(self.samples),
+            2.0 if space == "w" else 1.5,
+            None if space == self.space else self._boundary(space, 0)[1],
+            "seconds" if space == self.space else "",
+            trainings=lambda: [lines(1 + k) for k in range(TRAININGS)],
+        )
+
+    def _labelled(self, editors: Editors) -> dict[str, Editor]:
+        found = {n: best_labelled(editors, self.probe, self.names.index(n)) for n in self.targets}
+        return {name: editor for name, (editor, _) in found.items()}
+
+    def _ganspace(self) -> Entry:
+        begin = time.perf_counter()
+        n, components = (256, 8) if self.profile == "smoke" else (10_000, COMPONENTS)
+        model = GANSpace(components, n=n, seed=self.seed, space=self.space)
+        source = self.generator
+        if self.space == "w":
+            source = source.variant(truncation=1.0)
+        components = model.fit(source).editors().unscaled()
+        seconds = time.perf_counter() - begin
+        chosen = self._labelled(components)
+        layers: dict[str, dict[str, Editor]] = {}
+        if self.space == "w":
+            groups = self.generator.layer_groups()
+            layers = {
+                name: {
+                    label: Editors({name: editor}).in_layers(*group)[name]
+                    for label, group in groups.items()
+                }
+                for name, editor in chosen.items()
+            }
+        return Entry(chosen, 0, 2.0, seconds, layers=layers)
+
+    def _sefa(self) -> Entry:
+        begin = time.perf_counter()
+        count = min(FACTORS, self.generator.dim(self.space))
+        factors = SeFa(count).fit(self.generator).editors()
+        return Entry(self._labelled(factors), 0, 2.0, time.perf_counter() - begin)
+
+    def _two_stage(self, name: str) -> Entry:
+        told = "two hours for all five, on two cores"
+        try:
+            editors, _ = learned(self.generator, "laptop", self.seed, [name])
+        except FacenbError as error:
+            return Entry({}, 0, 2.0, reasons=dict.fromkeys(self.targets, str(error)))
+        return Entry(self._labelled(editors[name]), 0, 2.0, None, told)
+
+    def _transformer(self) -> Entry:
+        begin = time.perf_counter()
+        shipped = {}
+        for file in ("transformers", "transformers-pose"):
+            shipped |= dict(self._shipped(file) or {})
+        absent = [name for name in self.targets if name not in shipped]
+        if absent:
+            shipped |= dict(self.train_transformers(absent, self.seed))
+        lines = {name: shipped[name] for name in self.targets}
+        seconds, told = time.perf_counter() - begin, ""
+        if not absent:
+            seconds, told = None, "two minutes for eight targets, on two cores"
+        return Entry(
+            lines, len(self.samples), 1.0, seconds, told, trainings=self._transformers_again
+        )
+
+    def _transformers_again(self) -> list[dict[str, Editor]]:
+        if self.profile == "smoke" or self.space != "w":
+            return []
+        return [dict(self.train_transformers(self.targets, seed)) for seed in (1, 2)]
+
+    def train_transformers(self, targets: Sequence[str], seed: int) -> Editors:
+        """Networks for some targets, from all samples."""
+        epochs = 1 if self.profile == "smoke" else 10
+        model = LatentTransformer(**TRANSFORMER, epochs=epochs, targets=list(targets), seed=seed)
+        return model.fit(self.generator, self.samples).editors()
+
+    def _field(self, noisy: bool) -> SurrogateGradientField:
+        try:
+            fields, _ = load_fields("sgf_attributes", self.generator.name)
+            return fields[self.space + (", with noise" if noisy else "")]
+        except UnknownNameError:
+            config = load_config("smoke" if self.profile == "smoke" else "laptop", self.space)
+            config = replace(config, seed=self.seed, noise=1.0 if noisy else 0.0)
+            return fit_sgf(
+                config, self.samples.latents.values, self._scores(self.names), self.names
+            )
+
+    def _observe(self, names: Sequence[str]) -> Callable[[Tensor], Tensor]:
+        scorers = load_scorers(list(names), self.generator.framing, self.generator.device)
+        return lambda z: score_once(self.generator, scorers, Latents(z, self.space))
+
+    def _sgf(self, noisy: bool, look: bool) -> Entry:
+        surrogate = self._field(noisy)
+        editors = sgf_editors(
+            surrogate, self._observe(surrogate.names_), self.targets, self.space, look
+        )
+        told = "a minute or two" if self.generator.name == DEFAULT else ""
+        return Entry(dict(editors), len(self.samples), 2.0, None, told, walks=look)
+
+    def _optimisation(self) -> Entry:
+        samples = self._only(self.names, self.space)
+        model = LatentOptimisation(max_steps=10).fit(self.generator, samples)
+        editors = model.editors().select(self.targets)
+        return Entry(dict(editors), 0, 1.0, 0.0, walks=True)
+
+    def _yours(self) -> Entry:
+        reasons = dict.fromkeys(self.targets, "no file was given")
+        return Entry(self.yours, 0, 2.0, None, "elsewhere", reasons)

@@ -1,0 +1,304 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 11 · All methods in one table, by two sets of scorers
+#
+# | | |
+# |---|---|
+# | **Paper** | all of them: Shen et al. 2020, Härkönen et al. 2020, Shen and Zhou 2021, Niu et al. 2023, Yao et al. 2021, Li et al. 2021 |
+# | **Regenerates** | one table: every method, the same faces, the same targets, the same side effects |
+# | **You need** | the notebooks of the methods, 02 to 08; no GPU |
+# | **Run time** | two minutes; half an hour or more of drawing and scoring ships with the package (`python -m scripts.compare_methods` makes it again) |
+
+# %% tags=["parameters"]
+profile = "laptop"
+seed = 0
+generator = "mobilestylegan-ffhq-1024"
+device = "cpu"
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from IPython.display import Markdown, display
+
+import facenb
+from facenb.editors import read_editors
+from facenb.figures import FigureFolder, heatmap, image_grid, synthesize_each
+from facenb.methods.compared import (
+    TARGETS,
+    Sizes,
+    bench_of,
+    compare_all,
+    editors_of,
+    population,
+    with_method,
+)
+from facenb.methods.lineup import YOURS, LineUp
+from facenb.metrics.bench import LEVEL
+from facenb.metrics.judged import CHECKED, check, load_judged
+from facenb.metrics.judged_table import FEWEST, MEASURES, Opinion, sides_changed
+from facenb.presets import load_profile
+from facenb.remarks import Remarks
+from facenb.samples import load_samples
+
+sizes = load_profile(profile)
+G = facenb.load_generator(generator, device)
+scorers = facenb.load_scorers(framing=G.framing, device=device)
+folder = FigureFolder("11_all_methods", profile=profile, seed=seed, generator=generator, device=device)  # fmt: skip
+remark = Remarks(G)
+
+# %% [markdown]
+# ## Question
+#
+# Each paper shows that its method is better than the one before, on its own faces, attributes and measures. Which is
+# better for *what*, when all of them edit the same faces and may disturb them equally? And does the answer survive
+# scorers that no method has learned with?
+#
+# ## What the papers say
+#
+# 1. A condition takes entanglement out of a boundary (Shen et al. 2020), and *W* is less entangled than *Z*.
+# 2. Principal components and eigenvectors of weights are directions that can be named (Härkönen et al., Shen and Zhou).
+# 3. A penalty on second derivatives disentangles directions further (Niu et al.): DTH over SDD and SHP.
+# 4. A direction of its own for each latent keeps the person more often than one direction for all (Yao et al.).
+# 5. A field that knows all attributes at once has a higher MDS than InterFaceGAN and GANSpace (Li et al.).
+#
+# ## What the code says
+#
+# | | the papers | here |
+# |---|---|---|
+# | strength | chosen by hand, or for an equal success rate | **for equal side effects**: the mean other score changes by 0.4 standard deviations (of two faces that have nothing in common it is 1.1). Found on 8 calibration faces for each method and target |
+# | faces | each paper its own | the same for all, at ψ = 0.8, each towards the other side of the target |
+# | directions without a name | by eye | a linear probe from *W* to the scores of 20,000 samples: the direction along which the target changes most relative to the other scores. GANSpace also chooses among all, coarse, middle and fine layers |
+# | scorers | the ones that taught | those, and a second set that no method has learned with: two CC0 nets for gender and age, the expression net for the smile, probes on another embedding for the rest. Pose has no second scorer |
+# | identity | VGG-Face, ArcFace | SFace at 0.1 % false acceptances, on images of 256 pixels before and after |
+# | editors that walk | – | SGF with looking and latent optimisation go to one standard deviation beyond the threshold of each face and stop: 16 faces, no interval, no ranking |
+
+# %% [markdown]
+# ## Run
+#
+# ### The measured edits
+#
+# What ships are the scores of every edit, by both sets of scorers. On another generator, and in the smoke profile, a small
+# set is measured here. Directions of your own (`.npy` or `.pt`) become a row: name a file for each target.
+
+# %%
+FILES: dict[str, str] = {}  # such as {"age": "age_boundary.npy"}
+smoke = profile == "smoke"
+measured = not remark.own or smoke
+samples = load_samples(G, scorers, sizes.samples if measured else 20_000)
+targets = [n for n in TARGETS if n in scorers.names][: 2 if smoke else None]
+bench = bench_of(G, samples, exact=not measured, **({"faces": 20, "calibrating": 4} if measured else {}))
+yours = {n: next(iter(read_editors(file, G).values())) for n, file in FILES.items()}
+line = LineUp(bench.generator, samples, targets, profile, seed, yours)
+if measured:
+    remark("no measured edits ship for it; sixteen faces are edited here, too few for an interval.")
+    few = Sizes(16, 0 if smoke else 4, 0)
+    judged = compare_all(bench, line, population(G, bench.panel, 64), few)
+else:
+    judged = load_judged(G.name)
+    if FILES:
+        judged = with_method(judged, bench, YOURS, line.entries()[YOURS](), Sizes(judged.faces))
+suite, others = (Opinion(judged, i, sizes.bootstrap, seed) for i in (False, True))
+N, METHODS, TARGETS = judged.faces, judged.methods, judged.targets
+
+# %% [markdown]
+# A check of what was loaded: 64 edits, drawn at random, are made, drawn and scored again. They must agree to the rounding
+# of half precision, or the notebook stops here.
+
+# %%
+EDITORS = editors_of(line, judged)
+away = check(judged, bench, EDITORS, 16 if smoke else CHECKED)
+print(f"{N} faces, {len(METHODS)} methods; edits made again differ by {away:.3f} standard deviations at most")
+
+# %% [markdown]
+# ### The table
+#
+# Means over the targets, with 95 % intervals over faces (bootstrap, the same resamples for all methods). *Success*: the target is
+# on its other side. *Worst*: the change of the score that changes most. *Person*: the same by SFace. *Attributes*: the other
+# scores that change by less than a standard deviation. A method that turned next to no calibration face over towards a target was not
+# drawn on the other faces. Its success is that of the calibration faces, and the other measures leave the target out.
+
+
+# %%
+def text(estimate: float, low: float, high: float) -> str:
+    ends = "" if low != low else f" [{low:.2f}, {high:.2f}]"
+    return "—" if estimate != estimate else f"{estimate:.2f}{ends}"
+
+
+def row(opinion: Opinion, method: str) -> dict[str, object]:
+    fact, cells = judged.facts[method], [judged.cells[method, t] for t in TARGETS]
+    spent = [c.seconds for c in cells if c.seconds == c.seconds]
+    return {m: text(*opinion.mean(m, method)) for m in MEASURES} | {
+        "targets": f"{sum(len(c.judged) > 0 for c in cells)} of {len(cells)}",
+        "to learn": fact["told"] or f"{fact['seconds'] or 0:.2g} s",
+        "ms an edit": f"{1000 * sum(spent) / len(spent):.2g}" if spent else "—",
+        "labels": f"{fact['labels']:,}"}  # fmt: skip
+
+
+T1 = pd.DataFrame({m: row(suite, m) for m in METHODS}).T.rename_axis("method")
+folder.table(T1, "T1_methods", f"All methods at side effects of {LEVEL} sd, means over the targets, {N} faces, by the suite")
+
+# %% [markdown]
+# ### Success by target
+#
+# At equal side effects. Why a cell was not drawn, or has no editor, stands below, with the strengths.
+
+# %%
+success = suite.frame("success")
+figure, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
+heatmap(ax, success, 0, 1, cmap="crest")
+ax.set_title(f"success at side effects of {LEVEL} sd")
+folder.save(figure, "T2_success", f"Success of every method and target at side effects of {LEVEL} sd", vector=True)
+
+# %%
+KEYS = [(m, t) for m in METHODS for t in TARGETS]
+detail = {}
+for m, t in KEYS:
+    cell = judged.cells[m, t]
+    detail[m, t] = {"editor": judged.facts[m]["editors"].get(t, ""), "faces": len(cell.judged), "strength": cell.strength,
+                    **{k: text(*suite.interval(k, m, t)) for k in MEASURES}, "changes most": suite.worst_attribute(m, t),
+                    "strengths tried": " to ".join(f"{s:.3g}" for s in cell.strengths.tolist()), "reason": cell.reason}  # fmt: skip
+detail = pd.DataFrame(detail).T.rename_axis(["method", "target"])
+folder.table(detail, "T2_cells", "Every method and target: editor, strength, measures with intervals, reasons")
+
+# %% [markdown]
+# ### A ranking only where the intervals allow one
+#
+# For each target the method of the highest success at equal side effects, and all that are not significantly below it
+# (the paired difference's interval includes 0).
+
+# %%
+BEST = {t: suite.best(t) for t in TARGETS}
+lines = []
+for t in TARGETS:
+    best = BEST[t]
+    head = text(*suite.interval("success", best[0], t)) if best else ""
+    rest = f"; not significantly below: {', '.join(best[1:])}" if best[1:] else "; all others are significantly below"
+    few = N < FEWEST
+    lines.append(f"- **{t}**: " + (f"{best[0]} {head}{'; too few faces for an interval' if few else rest}." if best else "no method was drawn."))
+display(Markdown("\n".join(lines)))
+folder.number("best", BEST)
+
+# %%
+gaps = {f"{a} minus {b}": {t: suite.difference("success", a, b, t) for t in TARGETS} for a, b in
+        (("latent transformer", "InterFaceGAN, W"), ("InterFaceGAN, W, conditioned", "InterFaceGAN, W"),
+         ("InterFaceGAN, W", "InterFaceGAN, Z"), ("SGF, with noise", "SGF"), ("SGF", "InterFaceGAN, W"), ("DTH", "SDD"))
+        if {a, b} <= set(METHODS)}  # fmt: skip
+T3 = pd.DataFrame({k: {t: text(*v) for t, v in row.items()} for k, row in gaps.items()}).T
+folder.table(T3, "T3_differences", "Differences of success at equal side effects, paired 95 % intervals")
+
+# %% [markdown]
+# ### Other trainings
+#
+# What a second training changes. InterFaceGAN is fitted to three parts of the samples without a sample in common, the
+# transformer from two other seeds. The methods that are not here have one training, and nothing is known of another.
+
+# %%
+again = {}
+for (m, t), trained in judged.again.items():
+    rates = [suite.success_of(t, columns) for columns in trained]
+    own = suite.success_of(t, judged.cells[m, t].judged[: len(trained[0])])
+    again[m, t] = {"faces": len(trained[0]), "this": own, "lowest": min(rates), "highest": max(rates)}
+if again:
+    folder.table(pd.DataFrame(again).T.rename_axis(["method", "target"]), "T4_trainings", "Success of further trainings")
+    folder.number("trainings, mean range", float(pd.DataFrame(again).T.eval("highest - lowest").mean()))
+
+# %% [markdown]
+# ### Learned with one set of scorers, measured by another
+#
+# The same edits at the same strengths. Success is of the faces that both sets put on the same side beforehand.
+
+# %%
+second = others if others.names else None
+if second is None:
+    remark("there are no independent scorers for its framing.")
+else:
+    T5 = pd.DataFrame({m: row(second, m) for m in METHODS}).T.rename_axis("method")
+    display(folder.table(T5, "T5_independent", f"The table by the independent scorers, {N} faces"))
+    folder.number("success, independent", {m: {t: v for t, v in r.items() if v == v} for m, r in second.frame("success").T.to_dict().items()})
+
+# %%
+if second is not None:
+    judgements = sides_changed(suite, second)
+    counts = judgements["verdict"].value_counts().to_dict()
+    folder.number("significant differences of success, by the independent scorers", {k: int(v) for k, v in counts.items()})
+    folder.table(judgements, "T6_sides", "Every significant difference of success, and what the independent scorers say")
+    said = ", ".join(f"{v} {k}" for k, v in counts.items())
+    turned = "; ".join(f"{r.target}: {r.better} over {r.worse} ({r.difference:+.2f}, independent {r.independent:+.2f})" for r in judgements[judgements["verdict"] == "reversed"].itertuples())
+    display(Markdown(f"Of {len(judgements)} significant differences between two methods: {said}." + (f" Reversed: {turned}." if turned else "")))
+
+# %%
+figure, ax = plt.subplots(figsize=(5, 4.2), layout="constrained")
+for t in TARGETS:
+    ax.scatter(success[t], others.frame("success")[t] if second else success[t], label=t, s=18)
+ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+ax.set(xlabel="success by the scorers that taught", ylabel="success by the independent ones")
+ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
+folder.save(figure, "T5_two_opinions", "Success by either set of scorers, every method and target", vector=True)
+
+# %% [markdown]
+# ### The same face under all of them
+#
+# One face of the bench, every method at its strength for equal side effects.
+
+# %%
+SHOWN = [t for t in ("smile", "glasses", "age", "gender") if t in TARGETS][:3]
+face = torch.tensor([bench.calibrating + 3])
+drawn = [m for m in METHODS if any((m, t) in EDITORS for t in SHOWN)]
+blank = torch.ones(1, 3, G.exact_size, G.exact_size)
+rows = []
+for t in SHOWN:
+    signed = {m: float(bench.signs(t)[face]) * judged.cells[m, t].strength for m in drawn}
+    codes = [EDITORS[m, t].edit(bench.latents[EDITORS[m, t].space][face], signed[m]) if (m, t) in EDITORS else None for m in drawn]
+    rows.append(torch.cat([synthesize_each(bench.generator, bench.latents["z"][face]), *(blank if c is None else synthesize_each(bench.generator, c) for c in codes)]))
+half = -(-(len(drawn) + 1) // 2)
+grid = torch.stack([torch.cat([r, blank])[: 2 * half].unflatten(0, (2, half)) for r in rows]).flatten(0, 1)
+names = ["original", *drawn]
+for k, part in enumerate((names[:half], names[half:])):
+    folder.save(image_grid(grid[k::2][:, : len(part)], row_labels=SHOWN, column_labels=[n.replace(", ", ",\n") for n in part]), f"F1_one_face_{'ab'[k]}", "One face towards three targets, at equal side effects", photo=True)
+
+# %% [markdown]
+# ## Check
+#
+# What [docs/which_method.md](../docs/which_method.md) says is written from these numbers by `python -m scripts.which_method`.
+
+# %%
+folder.number("faces", N)
+for measure in MEASURES:
+    folder.number(measure, {m: {t: v for t, v in r.items() if v == v} for m, r in suite.frame(measure).T.to_dict().items()})
+folder.number("intervals of success", {m: {t: dict(zip(("estimate", "low", "high"), suite.interval("success", m, t), strict=True)) for t in TARGETS if N >= FEWEST and len(judged.cells[m, t].judged) >= FEWEST} for m in METHODS})
+folder.number("costs", {m: {k: str(T1.loc[m, k]) for k in ("to learn", "ms an edit", "labels", "targets")} for m in METHODS})
+folder.number("reasons", {m: {t: judged.cells[m, t].reason for t in TARGETS if judged.cells[m, t].reason} for m in METHODS})
+if remark.own and not smoke:
+    effects = suite.frame("side effects").drop(columns="mean").loc[[m for m in METHODS if m not in ("SGF, looking", "latent optimisation")]]
+    assert (effects.stack().sub(LEVEL).abs() < 0.25).all()
+    assert success.loc["InterFaceGAN, W", "mean"] > success.loc["SeFa", "mean"]
+
+# %% [markdown]
+# ## Try it
+#
+# ![one face](../figures/11_all_methods/F1_one_face_a.jpg)
+
+# %%
+from facenb.widgets.side_by_side import SideBySide
+
+SideBySide(bench, EDITORS, [suite, others] if second else [suite], drawn[:4])
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Sort the table by *person*, then by *success*. Which method is in the upper half of both, for every target?
+# 2. Name a file of a direction that was published for StyleGAN2-FFHQ in `FILES`. Where does it come?
+# 3. Take equal success in place of equal side effects (notebook 06's Table 1). Which methods gain?
+# 4. Look for a reversal in `T6_sides.csv`, and look at the edits in the widget. Which scorers do you believe?
