@@ -98,12 +98,12 @@ smoke = profile == "smoke"
 measured = not remark.own or smoke
 samples = load_samples(G, scorers, sizes.samples if measured else 20_000)
 targets = [n for n in TARGETS if n in scorers.names][: 2 if smoke else None]
-bench = bench_of(G, samples, exact=not measured, **({"faces": 20, "calibrating": 4} if measured else {}))
+bench = bench_of(G, samples, exact=not measured, **({"faces": 12 if smoke else 20, "calibrating": 4} if measured else {}))
 yours = {n: next(iter(read_editors(file, G).values())) for n, file in FILES.items()}
 line = LineUp(bench.generator, samples, targets, profile, seed, yours)
 if measured:
-    remark("no measured edits ship for it; sixteen faces are edited here, too few for an interval.")
-    few = Sizes(16, 0 if smoke else 4, 0)
+    remark("no measured edits ship for it; sixteen faces at most are edited here, too few for an interval.")
+    few = Sizes(8 if smoke else 16, 0 if smoke else 4, 0)
     judged = compare_all(bench, line, population(G, bench.panel, 64), few)
 else:
     judged = load_judged(G.name)

@@ -223,6 +223,8 @@ def judge_walk(bench: Bench, method: str, editor: Editor, target: str, n: int) -
     Each face has its own strength, to one standard deviation beyond the threshold. A walk draws an
     image at every step: its end is kept in the cache.
     """
+    if n < 1:
+        return missing(bench, "walks through images: left out of this run")
     rows, ends, seconds = bench.rows(n), [], []
     strengths = (bench.signs(target) * bench.own_strengths(target))[rows]
     start = bench.latents[editor.space][rows]

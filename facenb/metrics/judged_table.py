@@ -189,7 +189,8 @@ class Opinion:
     def _compute(self, measure: str, method: str, target: str) -> Tensor:
         nothing = torch.full((1 + self.resamples,), torch.nan, dtype=torch.float64)
         cell, edits = self.judged.cells[method, target], self._edits(method, target)
-        if edits is None:
+        alone = edits is not None and not edits.changes.shape[1]  # no other score to change
+        if edits is None or (alone and measure in ("mds", "side effects", "worst", "attributes")):
             return nothing
         if measure == "mds":
             return self._mds(method, target) if len(cell.calibration) else nothing

@@ -1,0 +1,159 @@
+"""What to use when: docs/which_method.md, every sentence from the numbers of notebook 11.
+
+python -m scripts.which_method          # writes it from figures/11_all_methods/numbers.json
+python -m scripts.which_method --check  # exit status 1 where it is not what these numbers give
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from facenb.metrics.judged_table import FEWEST
+from facenb.storage.files import atomic_write
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "which_method.md"
+NUMBERS = ROOT / "figures" / "11_all_methods" / "numbers.json"
+WORDS = {"smile": "a smile", "age": "age", "gender": "gender", "glasses": "glasses",
+         "beard": "a beard", "yaw": "the pose (yaw)", "fringe": "a fringe"}  # fmt: skip
+WALKS = ("SGF, looking", "latent optimisation")
+
+
+def advice(numbers: Mapping[str, dict]) -> str:
+    """The page."""
+    faces = numbers["faces"]
+    lines = [
+        "# Which method for what",
+        "",
+        "Written by `python -m scripts.which_method` from the numbers of notebook 11; a test holds",
+        "them together. All methods edit the same faces as far as the same side effects allow: the",
+        "mean other score changes by 0.4 standard deviations. *Success* is the fraction of the",
+        f"{faces} judged faces whose target is on its other side then. The table that a sentence",
+        "is from stands in brackets (a file in `figures/11_all_methods/`).",
+        "",
+        "## By target",
+        "",
+        *(f"- {_target(target, numbers)}" for target in numbers["best"]),
+        "",
+        "## By need",
+        "",
+        *(f"- {sentence}" for sentence in _needs(numbers)),
+        "",
+        "## What does not work here",
+        "",
+        *(f"- {sentence}" for sentence in _failures(numbers)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _target(target: str, numbers: Mapping[str, dict]) -> str:
+    best = numbers["best"][target]
+    if not best:
+        return f"For {WORDS[target]} no method was drawn (T2_cells)."
+    first = best[0]
+    text = f"For **{WORDS[target]}** use {first}: success {_success(first, target, numbers)}, "
+    text += f"the same person on {_percent(numbers['person'][first][target])} (T2_cells)."
+    if numbers["faces"] < FEWEST:
+        text += " The faces are too few for a ranking."
+    elif best[1:]:
+        text += f" Not significantly worse: {', '.join(best[1:])}."
+    else:
+        text += " All others are significantly worse."
+    second = numbers.get("success, independent", {}).get(first, {}).get(target)
+    if second is None:
+        return f"{text} There is no second scorer of it."
+    return f"{text} By the independent scorers its success is {second:.2f} (T5_independent)."
+
+
+def _needs(numbers: Mapping[str, dict]) -> list[str]:
+    success, person, costs = numbers["success"], numbers["person"], numbers["costs"]
+    ranked = [m for m in _by_mean(success) if m not in WALKS]
+    keeps = [m for m in _by_mean(person) if m in ranked and success[m]["mean"] >= 0.5]
+    none = [m for m in ranked if costs[m]["labels"] == "0"]
+    first = ranked[0]
+    found = [
+        f"For all targets at once: {first}, mean success {success[first]['mean']:.2f}; next "
+        f"{ranked[1]}, {success[ranked[1]]['mean']:.2f} (T1_methods)."
+    ]
+    if keeps:
+        found.append(
+            f"To keep the person: {keeps[0]}, on {_percent(person[keeps[0]]['mean'])} of the "
+            f"faces, of the methods with a mean success of one half or more (T1_methods)."
+        )
+    if none:
+        found.append(
+            f"Without labels to learn from: {none[0]}, mean success "
+            f"{success[none[0]]['mean']:.2f}; {first} has {success[first]['mean']:.2f} from "
+            f"{costs[first]['labels']} scored samples (T1_methods)."
+        )
+    quick = {m: float(costs[m]["ms an edit"]) for m in success if costs[m]["ms an edit"] != "—"}
+    slow = [m for m in WALKS if m in quick]
+    least, most = min(quick, key=quick.get), max(quick, key=quick.get)
+    found.append(
+        f"For sliders: an edit takes {quick[least]:.2g} ms with {least} and {quick[most]:.2g} ms "
+        f"with {most} (T1_methods)."
+    )
+    for method in slow:
+        found.append(
+            f"To reach a given score rather than to move a slider: {method}, which stops when the "
+            f"score is there; success {success[method]['mean']:.2f} at side effects of "
+            f"{numbers['side effects'][method]['mean']:.2f} standard deviations, "
+            f"{quick[method] / 1000:.1f} s an edit, on few faces (T1_methods)."
+        )
+    return found
+
+
+def _failures(numbers: Mapping[str, dict]) -> list[str]:
+    found = []
+    for method, reasons in numbers["reasons"].items():
+        targets = [WORDS[t] for t, why in reasons.items() if why.startswith("turns over")]
+        if targets:
+            found.append(f"{method} turns next to no face over for {_list(targets)} (T2_cells).")
+    counts = numbers.get("significant differences of success, by the independent scorers", {})
+    if counts:
+        total = sum(counts.values())
+        found.append(
+            f"A difference that the scorers see which the methods learned with is not always one: "
+            f"of {total} significant differences between two methods the independent scorers "
+            f"confirm {counts.get('same', 0)}, find {counts.get('not significant', 0)} not "
+            f"significant and reverse {counts.get('reversed', 0)} (T6_sides)."
+        )
+    return found
+
+
+def _by_mean(values: Mapping[str, Mapping[str, float]]) -> list[str]:
+    known = {m: row["mean"] for m, row in values.items() if "mean" in row}
+    return sorted(known, key=lambda m: -known[m])
+
+
+def _success(method: str, target: str, numbers: Mapping[str, dict]) -> str:
+    interval = numbers["intervals of success"][method].get(target)
+    if interval is None:
+        return f"{numbers['success'][method][target]:.2f}"
+    return "{estimate:.2f} ({low:.2f} to {high:.2f})".format(**interval)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"
+
+
+def _list(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    options = parser.parse_args()
+    page = advice(json.loads(NUMBERS.read_text())["numbers"])
+    if options.check:
+        fresh = PAGE.is_file() and PAGE.read_text() == page
+        raise SystemExit(0 if fresh else "which_method: run python -m scripts.which_method")
+    atomic_write(PAGE, page)
+
+
+if __name__ == "__main__":
+    main()
