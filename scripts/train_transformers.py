@@ -1,11 +1,12 @@
 """Train the latent transformers that ship for a generator (Yao et al., 2021).
 
-    python -m scripts.train_transformers --out FILE [--generator NAME]
+    python -m scripts.train_transformers --out FILE [--generator NAME] [--targets yaw]
 
 For the FFHQ generator in W, from the samples that ship: two minutes on two cores, written in half
 precision. For the DCGAN in Z, from 12,000 samples that are scored first. facenb/data holds the
-results as transformers_NAME.safetensors; notebooks/06_latent_transformer.py explains the method and
-trains one of them again.
+results as transformers_NAME.safetensors, and as transformers-pose_NAME.safetensors that of the yaw,
+which notebook 11 compares; notebooks/06_latent_transformer.py explains the method and trains one of
+them again.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.train_transformers")
     parser.add_argument("--generator", default=DEFAULT, choices=SETTINGS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--targets", nargs="+", help="scores; by default those of the paper")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     generator = load_generator(options.generator)
@@ -56,11 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     space = "w" if "w" in generator.spaces else "z"
     samples = load_samples(generator, scorers, SAMPLES[options.generator], space)
     settings = SETTINGS[options.generator] | {"learning_rate": LEARNING_RATE, "seed": options.seed}
+    if options.targets:
+        settings |= {"targets": tuple(options.targets)}
+    told = ["--targets", *options.targets] if options.targets else []
     transformers = LatentTransformer(**settings).fit(generator, samples).editors()
     transformers = transformers.with_provenance(
         gamma="labels",
         command=f"python -m scripts.train_transformers --generator {options.generator} "
-        f"--seed {options.seed}",
+        f"--seed {options.seed}" + "".join(f" {word}" for word in told),
     )
     if space == "w":
         transformers = halved(transformers)

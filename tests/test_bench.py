@@ -9,7 +9,7 @@ from torch import nn
 from facenb.editors import Editors, LinearEditor
 from facenb.generators.base import Generator
 from facenb.latents import Latents
-from facenb.methods.lineup import best_labelled
+from facenb.methods.entry import best_labelled
 from facenb.metrics.bench import LEVEL, Bench, conditions_of, judge, judge_walk, strength_at
 from facenb.metrics.judged import Judged, JudgedError, check, read_judged
 from facenb.metrics.linear_probe import LinearProbe

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from facenb.editors import Editor
 from facenb.generators import Generator
+from facenb.methods.entry import Entry
 from facenb.methods.latent_transformer import label_thresholds
-from facenb.methods.lineup import Entry, LineUp
+from facenb.methods.lineup import LineUp
 from facenb.metrics.bench import (
     HOPELESS,
     Bench,

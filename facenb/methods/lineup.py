@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from facenb.editors import Editor, Editors, load_editors, reverse
+from facenb.editors import Editor, Editors, load_editors
 from facenb.errors import FacenbError, UnknownNameError
-from facenb.generators import DEFAULT, Generator
+from facenb.generators import Generator
 from facenb.latents import Latents
+from facenb.methods.entry import Entry, best_labelled
 from facenb.methods.ganspace import GANSpace
 from facenb.methods.interfacegan import InterFaceGAN
 from facenb.methods.latent_optimization import LatentOptimisation
@@ -49,49 +51,6 @@ TRANSFORMER = {
 }
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A method in the table.
-
-    Attributes:
-        editors: by target; positive strengths raise the target's score.
-        labels: how many scored samples it learns from; 0 for none.
-        guess: a strength to begin with.
-        seconds: that its training took here, for all targets; None where it ships.
-        told: how long the training of what ships took, in words.
-        reasons: why a target has no editor.
-        layers: other editors of a target, for ranges of layers, of which the calibration faces
-            choose one.
-        walks: each edit is a walk that draws images, to an end of its own.
-        trainings: the same trained again, on other samples or from another seed.
-    """
-
-    editors: Mapping[str, Editor]
-    labels: int
-    guess: float
-    seconds: float | None = None
-    told: str = ""
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    layers: Mapping[str, Mapping[str, Editor]] = field(default_factory=dict)
-    walks: bool = False
-    trainings: Callable[[], Sequence[Mapping[str, Editor]]] = tuple
-
-
-def best_labelled(editors: Editors, probe: LinearProbe, column: int) -> tuple[Editor, float]:
-    """The linear editor along which a score changes most relative to the mean other one.
-
-    Returns:
-        the editor, turned so that the score rises; that ratio.
-    """
-    change = probe.change(editors.vectors.to(probe.weight_))
-    others = (change.abs().sum(1) - change[:, column].abs()) / (change.shape[1] - 1)
-    ratio = change[:, column].abs() / others
-    row = int(ratio.argmax())
-    editor = list(editors.values())[row]
-    turned = editor if change[row, column] >= 0 else reverse(editor)
-    return turned, float(ratio[row])
-
-
 class LineUp:
     """The methods of one generator for some targets, each made when it is asked for.
 
@@ -117,15 +76,27 @@ class LineUp:
         self.targets = tuple(targets)
         self.space = "w" if "w" in generator.spaces else "z"
         self.in_z = samples
-        mapped = generator.variant(truncation=1.0) if self.space == "w" else generator
-        values = mapped.map(samples.latents, self.space)
+        self.source = generator  # that is learned from
+        if self.space == "w":
+            self.source = generator.variant(truncation=1.0, precision=torch.float32)
+        values = self.source.map(samples.latents, self.space)
         self.samples = ScoredSamples(values, samples.scores, samples.names)
         self.names = conditions_of(samples.names)
         self.probe = LinearProbe().fit(values.values, self._scores(self.names))
         self._boundaries: dict[tuple[str, int], tuple[Editors, float]] = {}
+        self._fields: dict[bool, tuple[SurrogateGradientField, float | None]] = {}
+        self._made: dict[str, Entry] = {}
 
     def entries(self) -> dict[str, Callable[[], Entry]]:
-        """What makes each method's entry, by its name, in the order of the table."""
+        """What gives each method's entry, by its name, in the order of the table."""
+        return {name: partial(self._once, name, make) for name, make in self._makers().items()}
+
+    def _once(self, name: str, make: Callable[[], Entry]) -> Entry:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    def _makers(self) -> dict[str, Callable[[], Entry]]:
         styled = self.space == "w"
         w = ", W" if styled else ""
         found = {
@@ -169,7 +140,7 @@ class LineUp:
                 editors = self._shipped("interfacegan")
             if editors is None:
                 model = InterFaceGAN(confident, seed=self.seed)
-                editors = model.fit(self.generator, chosen).editors()
+                editors = model.fit(self.source, chosen).editors()
             self._boundaries[space, part] = editors, time.perf_counter() - begin
         return self._boundaries[space, part]
 
@@ -203,10 +174,7 @@ class LineUp:
         begin = time.perf_counter()
         n, components = (256, 8) if self.profile == "smoke" else (10_000, COMPONENTS)
         model = GANSpace(components, n=n, seed=self.seed, space=self.space)
-        source = self.generator
-        if self.space == "w":
-            source = source.variant(truncation=1.0)
-        components = model.fit(source).editors().unscaled()
+        components = model.fit(self.source).editors().unscaled()
         seconds = time.perf_counter() - begin
         chosen = self._labelled(components)
         layers: dict[str, dict[str, Editor]] = {}
@@ -224,7 +192,7 @@ class LineUp:
     def _sefa(self) -> Entry:
         begin = time.perf_counter()
         count = min(FACTORS, self.generator.dim(self.space))
-        factors = SeFa(count).fit(self.generator).editors()
+        factors = SeFa(count).fit(self.source).editors()
         return Entry(self._labelled(factors), 0, 2.0, time.perf_counter() - begin)
 
     def _two_stage(self, name: str) -> Entry:
@@ -260,30 +228,36 @@ class LineUp:
         """Networks for some targets, from all samples."""
         epochs = 1 if self.profile == "smoke" else 10
         model = LatentTransformer(**TRANSFORMER, epochs=epochs, targets=list(targets), seed=seed)
-        return model.fit(self.generator, self.samples).editors()
+        return model.fit(self.source, self.samples).editors()
 
-    def _field(self, noisy: bool) -> SurrogateGradientField:
-        try:
-            fields, _ = load_fields("sgf_attributes", self.generator.name)
-            return fields[self.space + (", with noise" if noisy else "")]
-        except UnknownNameError:
-            config = load_config("smoke" if self.profile == "smoke" else "laptop", self.space)
-            config = replace(config, seed=self.seed, noise=1.0 if noisy else 0.0)
-            return fit_sgf(
-                config, self.samples.latents.values, self._scores(self.names), self.names
-            )
+    def _field(self, noisy: bool) -> tuple[SurrogateGradientField, float | None]:
+        """The field, and the seconds that its training took; None where it ships."""
+        if noisy not in self._fields:
+            begin = time.perf_counter()
+            try:
+                fields, _ = load_fields("sgf_attributes", self.generator.name)
+                found = fields[self.space + (", with noise" if noisy else "")], None
+            except UnknownNameError:
+                profile = "smoke" if self.profile == "smoke" else "laptop"
+                config = load_config(profile, self.space)
+                config = replace(config, seed=self.seed, noise=1.0 if noisy else 0.0)
+                values, scores = self.samples.latents.values, self._scores(self.names)
+                trained = fit_sgf(config, values, scores, self.names)
+                found = trained, time.perf_counter() - begin
+            self._fields[noisy] = found
+        return self._fields[noisy]
 
     def _observe(self, names: Sequence[str]) -> Callable[[Tensor], Tensor]:
         scorers = load_scorers(list(names), self.generator.framing, self.generator.device)
         return lambda z: score_once(self.generator, scorers, Latents(z, self.space))
 
     def _sgf(self, noisy: bool, look: bool) -> Entry:
-        surrogate = self._field(noisy)
+        surrogate, seconds = self._field(noisy)
         editors = sgf_editors(
             surrogate, self._observe(surrogate.names_), self.targets, self.space, look
         )
-        told = "a minute or two" if self.generator.name == DEFAULT else ""
-        return Entry(dict(editors), len(self.samples), 2.0, None, told, walks=look)
+        told = "a minute or two" if seconds is None else ""
+        return Entry(dict(editors), len(self.samples), 2.0, seconds, told, walks=look)
 
     def _optimisation(self) -> Entry:
         samples = self._only(self.names, self.space)

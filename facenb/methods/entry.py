@@ -1,0 +1,52 @@
+"""A method in the table of all methods, and names for directions that have none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from facenb.editors import Editor, Editors, reverse
+from facenb.metrics.linear_probe import LinearProbe
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method in the table.
+
+    Attributes:
+        editors: by target; positive strengths raise the target's score.
+        labels: how many scored samples it learns from; 0 for none.
+        guess: a strength to begin with.
+        seconds: that its training took here, for all targets; None where it ships.
+        told: how long the training of what ships took, in words.
+        reasons: why a target has no editor.
+        layers: other editors of a target, for ranges of layers, of which the calibration faces
+            choose one.
+        walks: each edit is a walk that draws images, to an end of its own.
+        trainings: the same trained again, on other samples or from another seed.
+    """
+
+    editors: Mapping[str, Editor]
+    labels: int
+    guess: float
+    seconds: float | None = None
+    told: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, Editor]] = field(default_factory=dict)
+    walks: bool = False
+    trainings: Callable[[], Sequence[Mapping[str, Editor]]] = tuple
+
+
+def best_labelled(editors: Editors, probe: LinearProbe, column: int) -> tuple[Editor, float]:
+    """The linear editor along which a score changes most relative to the mean other one.
+
+    Returns:
+        the editor, turned so that the score rises; that ratio.
+    """
+    change = probe.change(editors.vectors.to(probe.weight_))
+    others = (change.abs().sum(1) - change[:, column].abs()) / (change.shape[1] - 1)
+    ratio = change[:, column].abs() / others
+    row = int(ratio.argmax())
+    editor = list(editors.values())[row]
+    turned = editor if change[row, column] >= 0 else reverse(editor)
+    return turned, float(ratio[row])
