@@ -82,7 +82,7 @@ remark = Remarks(G)
 # | directions without a name | by eye | a linear probe from *W* to the scores of 20,000 samples: the direction along which the target changes most relative to the other scores. GANSpace also chooses among all, coarse, middle and fine layers |
 # | scorers | the ones that taught | those, and a second set that no method has learned with: two CC0 nets for gender and age, the expression net for the smile, probes on another embedding for the rest. Pose has no second scorer |
 # | identity | VGG-Face, ArcFace | SFace at 0.1 % false acceptances, on images of 256 pixels before and after |
-# | editors that walk | – | SGF with looking and latent optimisation go to one standard deviation beyond the threshold of each face and stop: 16 faces, no interval, no ranking |
+# | editors that walk | – | SGF with looking and latent optimisation go to one standard deviation beyond the threshold of each face and stop: 8 faces, no interval, no ranking |
 
 # %% [markdown]
 # ## Run
@@ -98,17 +98,16 @@ smoke = profile == "smoke"
 measured = not remark.own or smoke
 samples = load_samples(G, scorers, sizes.samples if measured else 20_000)
 targets = [n for n in TARGETS if n in scorers.names][: 2 if smoke else None]
-bench = bench_of(G, samples, exact=not measured, **({"faces": 12 if smoke else 20, "calibrating": 4} if measured else {}))
+judged = None if measured else load_judged(G.name)
+bench = bench_of(G, samples, judged, **({"faces": 12 if smoke else 20, "calibrating": 4} if measured else {}))
 yours = {n: next(iter(read_editors(file, G).values())) for n, file in FILES.items()}
 line = LineUp(bench.generator, samples, targets, profile, seed, yours)
 if measured:
     remark("no measured edits ship for it; sixteen faces at most are edited here, too few for an interval.")
     few = Sizes(8 if smoke else 16, 0 if smoke else 4, 0)
     judged = compare_all(bench, line, population(G, bench.panel, 64), few)
-else:
-    judged = load_judged(G.name)
-    if FILES:
-        judged = with_method(judged, bench, YOURS, line.entries()[YOURS](), Sizes(judged.faces))
+elif FILES:
+    judged = with_method(judged, bench, YOURS, line.entries()[YOURS](), Sizes(judged.faces))
 suite, others = (Opinion(judged, i, sizes.bootstrap, seed) for i in (False, True))
 N, METHODS, TARGETS = judged.faces, judged.methods, judged.targets
 

@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--walked", type=int, default=Sizes.walked, help="… that walks")
     parser.add_argument("--again", type=int, default=Sizes.again, help="… of further trainings")
     parser.add_argument("--methods", nargs="*", help="names as in the table; all by default")
+    parser.add_argument("--targets", nargs="+", default=TARGETS, choices=TARGETS)
     parser.add_argument("--directions", nargs="*", default=[], help="age=FILE.npy …")
     parser.add_argument("--out", type=Path, help="file to write; without it scores stay cached")
     options = parser.parse_args(arguments)
@@ -68,10 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     samples = load_samples(generator, scorers, 20_000, check=False)
     bench = bench_of(generator, samples)
     yours = directions(options.directions, generator)
-    line = LineUp(bench.generator, samples, TARGETS, yours=yours)
+    line = LineUp(bench.generator, samples, options.targets, yours=yours)
     provenance = {
         "command": f"python -m scripts.compare_methods --faces {options.faces} --walked "
-        f"{options.walked} --again {options.again}",
+        f"{options.walked} --again {options.again} --targets {' '.join(options.targets)}",
         "generator": bench.generator.fingerprint,
         "scorers": bench.panel.fingerprint,
         "seeds": {"faces": SEED, "population": POPULATION_SEED},

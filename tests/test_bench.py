@@ -173,3 +173,11 @@ def test_the_panel_says_what_its_parts_say():
 
 def test_latents_of_the_bench_are_in_every_space(bench):
     assert set(bench.latents) == {"z"} and isinstance(bench.latents["z"], Latents)
+
+
+def test_another_precision_keeps_the_sides_that_were_measured(bench):
+    sides = bench.raw[:, :3].clone()
+    sides[5, 0] = -sides[5, 0]  # close to the threshold, say
+    facts = torch.zeros(3), torch.ones(3), conditions_of(NAMES), 4, sides
+    other = Bench.of(bench.generator, bench.panel, bench.latents["z"], *facts)
+    assert (other.signs("smile") != bench.signs("smile")).nonzero().tolist() == [[5]]

@@ -52,14 +52,14 @@ class Sizes:
     """
 
     judged: int = JUDGED
-    walked: int = 16
+    walked: int = 8
     again: int = 24
 
 
 def bench_of(
     generator: Generator,
     samples: ScoredSamples,
-    exact: bool = False,
+    judged: Judged | None = None,
     faces: int = CALIBRATING + JUDGED,
     calibrating: int = CALIBRATING,
 ) -> Bench:
@@ -67,11 +67,12 @@ def bench_of(
 
     Args:
         samples: of the generator, in any space, with all scores of the suite.
-        exact: draw in single precision; otherwise in bfloat16, where the generator can.
+        judged: edits measured before, to be made again: in single precision where they were drawn
+            in bfloat16, and each towards the same side.
     """
     drawn = generator
     if "w" in generator.spaces:
-        precision = torch.float32 if exact else torch.bfloat16
+        precision = torch.bfloat16 if judged is None else torch.float32
         drawn = generator.variant(truncation=PSI, precision=precision)
     panel = load_panel(drawn)
     attributes = panel.scorers.attributes
@@ -83,6 +84,7 @@ def bench_of(
         samples.scores.std(0),
         conditions_of(samples.names),
         calibrating,
+        None if judged is None else judged.before[:, : len(attributes)],
     )
 
 
@@ -168,7 +170,7 @@ def editors_of(line: LineUp, judged: Judged) -> dict[tuple[str, str], Editor]:
         if name not in judged.methods:
             continue
         entry = make()
-        for target in line.targets:
+        for target in judged.targets:
             cell = judged.cells[name, target]
             if entry.walks or target not in entry.editors or cell.strength != cell.strength:
                 continue

@@ -129,10 +129,13 @@ class LineUp:
         return samples.select(torch.arange(k, len(samples), TRAININGS))
 
     def _boundary(self, space: str, part: int) -> tuple[Editors, float]:
-        """Boundaries of all conditions: of all samples (part 0), or of one of three parts."""
+        """Boundaries from all samples (part 0), or from one of three parts of them.
+
+        Of the targets in "z", and of all conditions in the space that is conditioned in.
+        """
         if (space, part) not in self._boundaries:
             begin = time.perf_counter()
-            samples = self._only(self.names, space)
+            samples = self._only(self.names if space == self.space else self.targets, space)
             chosen = self._part(samples, part - 1) if part else samples
             confident = CONFIDENT if len(samples) >= 10_000 else 0.1
             editors = None
@@ -152,9 +155,9 @@ class LineUp:
 
     def _interfacegan(self, space: str, conditioned: bool) -> Entry:
         def lines(part: int) -> dict[str, Editor]:
-            known = self._boundary(space, part)[0].select(self.names)
+            known = self._boundary(space, part)[0]
             if conditioned:
-                known = known.condition(self.targets, on=self.names)
+                known = known.select(self.names).condition(self.targets, on=self.names)
             return dict(known.select(self.targets))
 
         return Entry(

@@ -67,6 +67,8 @@ class Bench:
     Attributes:
         latents: the K + N faces in every space of the generator.
         raw: (K + N, …) what the panel says of them unedited.
+        sides: (K + N, A) scores that say which side of its target a face is on: those of `raw`, or
+            of an earlier bench that drew in another precision.
         thresholds, deviations: (A,) of the scores: above which an attribute counts as present, and
             one standard deviation.
         counted: columns that count as other attributes.
@@ -80,6 +82,7 @@ class Bench:
     deviations: Tensor
     counted: tuple[int, ...]
     calibrating: int
+    sides: Tensor
 
     @staticmethod
     def of(
@@ -90,6 +93,7 @@ class Bench:
         deviations: Tensor,
         counted: Sequence[str],
         calibrating: int,
+        sides: Tensor | None = None,
     ) -> Bench:
         """The bench of `faces` in "z"; the first `calibrating` find strengths."""
         if not 1 <= calibrating < len(faces):
@@ -102,7 +106,9 @@ class Bench:
         raw = torch.cat([score_once(generator, panel, part) for part in _blocks(faces, 50)])
         check_finite(raw, "scores of the unedited faces")
         columns = tuple(panel.scorers.names.index(name) for name in counted)
-        return Bench(generator, panel, spaces, raw, thresholds, deviations, columns, calibrating)
+        sides = panel.suite(raw) if sides is None else sides
+        facts = thresholds, deviations, columns, calibrating, sides
+        return Bench(generator, panel, spaces, raw, *facts)
 
     @property
     def before(self) -> Tensor:
@@ -120,7 +126,7 @@ class Bench:
     def signs(self, target: str) -> Tensor:
         """(K + N,): +1 where the score has to rise, −1 where it has to fall."""
         i = self.column(target)
-        return towards_other_side(self.raw[:, i], self.thresholds[i])
+        return towards_other_side(self.sides[:, i], self.thresholds[i])
 
     def rows(self, n: int | None = None) -> Tensor:
         """Of the first n judged faces, or of all of them."""
@@ -142,7 +148,7 @@ class Bench:
     def own_strengths(self, target: str) -> Tensor:
         """(K + N,): standard deviations to one beyond the threshold, for editors that walk."""
         i = self.column(target)
-        return 1 + ((self.raw[:, i] - self.thresholds[i]) / self.deviations[i]).abs()
+        return 1 + ((self.sides[:, i] - self.thresholds[i]) / self.deviations[i]).abs()
 
     def edit(
         self, editor: Editor, target: str, strength: float | Tensor, rows: Tensor
