@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--faces", type=int, default=JUDGED, help="judged faces of each method")
     parser.add_argument("--walked", type=int, default=Sizes.walked, help="… that walks")
     parser.add_argument("--again", type=int, default=Sizes.again, help="… of further trainings")
+    parser.add_argument("--population", type=int, default=POPULATION, help="random faces")
     parser.add_argument("--methods", nargs="*", help="names as in the table; all by default")
     parser.add_argument("--targets", nargs="+", default=TARGETS, choices=TARGETS)
     parser.add_argument("--directions", nargs="*", default=[], help="age=FILE.npy …")
@@ -72,11 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     line = LineUp(bench.generator, samples, options.targets, yours=yours)
     provenance = {
         "command": f"python -m scripts.compare_methods --faces {options.faces} --walked "
-        f"{options.walked} --again {options.again} --targets {' '.join(options.targets)}",
+        f"{options.walked} --again {options.again} --population {options.population} "
+        f"--targets {' '.join(options.targets)}",
         "generator": bench.generator.fingerprint,
         "scorers": bench.panel.fingerprint,
         "seeds": {"faces": SEED, "population": POPULATION_SEED},
-        "population": POPULATION,
+        "population": options.population,
         "truncation": PSI,
         "size": bench.generator.scoring_size,
         "side effect": LEVEL,
@@ -84,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "hardware": f"{platform.machine()}, torch {torch.__version__}",
     }
     sizes = Sizes(options.faces, options.walked, options.again)
-    known = population(generator, bench.panel)
+    known = population(generator, bench.panel, options.population)
     judged = compare_all(bench, line, known, sizes, options.methods, print, provenance)
     if options.out:
         judged.write(options.out)

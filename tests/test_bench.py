@@ -130,7 +130,7 @@ def test_the_label_of_a_direction_is_the_score_that_it_changes_most_of_all():
 
 def judged_of(bench):
     cell = judge(bench, SLANTED, "smile", 1.0)
-    return Judged(("slanted",), ("smile",), (*NAMES, "independent smile", "person"), bench.before,
+    return Judged(("slanted",), ("smile",), (*NAMES, "independent smile", "person"), bench.before(),
                   torch.zeros(4), torch.ones(4), 0.5, {("slanted", "smile"): cell},
                   {("slanted", "smile"): [cell.judged[:5]]},
                   {"slanted": {"labels": 0, "seconds": 1.0, "told": "", "editors": {}}},
@@ -176,8 +176,10 @@ def test_latents_of_the_bench_are_in_every_space(bench):
 
 
 def test_another_precision_keeps_the_sides_that_were_measured(bench):
-    sides = bench.raw[:, :3].clone()
+    sides = bench.sides.clone()
     sides[5, 0] = -sides[5, 0]  # close to the threshold, say
     facts = torch.zeros(3), torch.ones(3), conditions_of(NAMES), 4, sides
     other = Bench.of(bench.generator, bench.panel, bench.latents["z"], *facts)
     assert (other.signs("smile") != bench.signs("smile")).nonzero().tolist() == [[5]]
+    rows = torch.tensor([7, 20])  # drawn when they are asked for
+    assert torch.equal(other.before(rows), bench.before(rows))

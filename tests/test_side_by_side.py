@@ -46,7 +46,7 @@ def world(tmp_path, monkeypatch):
         m: {"labels": 0, "seconds": None, "told": "", "editors": {}} for m in ("slanted", "steep")
     }
     judged = Judged(("slanted", "steep"), ("smile", "age"),
-                    (*NAMES, "independent smile", "person"), bench.before, torch.zeros(4),
+                    (*NAMES, "independent smile", "person"), bench.before(), torch.zeros(4),
                     torch.ones(4), 0.5, cells, {}, facts, {})  # fmt: skip
     widget = SideBySide(bench, editors, [Opinion(judged), Opinion(judged, True)])
     yield widget, bench, judged

@@ -152,7 +152,7 @@ def compare_all(
         tuple(names),
         line.targets,
         (*suite, *(f"independent {name}" for name in others), "person"),
-        bench.before,
+        bench.before(),
         torch.cat([bench.thresholds, known.thresholds]),
         torch.cat([bench.deviations, known.deviations]),
         known.same_person,

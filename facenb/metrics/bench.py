@@ -66,9 +66,8 @@ class Bench:
 
     Attributes:
         latents: the K + N faces in every space of the generator.
-        raw: (K + N, …) what the panel says of them unedited.
-        sides: (K + N, A) scores that say which side of its target a face is on: those of `raw`, or
-            of an earlier bench that drew in another precision.
+        sides: (K + N, A) scores of the unedited faces, which say on which side of its target each
+            is: this bench's own, or those of an earlier one that drew in another precision.
         thresholds, deviations: (A,) of the scores: above which an attribute counts as present, and
             one standard deviation.
         counted: columns that count as other attributes.
@@ -77,12 +76,12 @@ class Bench:
     generator: Generator
     panel: Panel
     latents: dict[str, Latents]
-    raw: Tensor
     thresholds: Tensor
     deviations: Tensor
     counted: tuple[int, ...]
     calibrating: int
     sides: Tensor
+    _known: Tensor | None = None
 
     @staticmethod
     def of(
@@ -103,21 +102,34 @@ class Bench:
             )
         spaces = {s: generator.map(faces.to(generator.device), s).to("cpu")
                   for s in generator.spaces}  # fmt: skip
-        raw = torch.cat([score_once(generator, panel, part) for part in _blocks(faces, 50)])
-        check_finite(raw, "scores of the unedited faces")
+        known = None
+        if sides is None:
+            known = torch.cat([score_once(generator, panel, part) for part in _blocks(faces, 50)])
+            check_finite(known, "scores of the unedited faces")
+            sides = panel.suite(known)
         columns = tuple(panel.scorers.names.index(name) for name in counted)
-        sides = panel.suite(raw) if sides is None else sides
-        facts = thresholds, deviations, columns, calibrating, sides
-        return Bench(generator, panel, spaces, raw, *facts)
+        facts = thresholds, deviations, columns, calibrating, sides, known
+        return Bench(generator, panel, spaces, *facts)
 
-    @property
-    def before(self) -> Tensor:
-        """(K + N, C) columns of the unedited faces."""
-        return self.columns(self.raw, torch.arange(len(self.raw)))
+    def __len__(self) -> int:
+        return len(self.sides)
+
+    def unedited(self, rows: Tensor) -> Tensor:
+        """(n, …) what the panel says of the faces at `rows`; drawn when they are asked for, where
+        the sides were given."""
+        if self._known is not None:
+            return self._known[rows]
+        return score_once(self.generator, self.panel, self.latents["z"][rows])
+
+    def before(self, rows: Tensor | None = None) -> Tensor:
+        """(n, C) columns of the unedited faces at `rows`, or of all."""
+        rows = torch.arange(len(self)) if rows is None else rows
+        return self.columns(self.unedited(rows), rows)
 
     def columns(self, raw: Tensor, rows: Tensor) -> Tensor:
         """(n, C) of what the panel says of edits of the faces at `rows`."""
-        same = (self.panel.people(raw) * self.panel.people(self.raw[rows])).sum(1, keepdim=True)
+        people = self.panel.people(self.unedited(rows))
+        same = (self.panel.people(raw) * people).sum(1, keepdim=True)
         return torch.cat([self.panel.suite(raw), self.panel.independent(raw), same], dim=1)
 
     def column(self, target: str) -> int:
@@ -130,20 +142,20 @@ class Bench:
 
     def rows(self, n: int | None = None) -> Tensor:
         """Of the first n judged faces, or of all of them."""
-        last = len(self.raw) if n is None else min(self.calibrating + n, len(self.raw))
+        last = len(self) if n is None else min(self.calibrating + n, len(self))
         return torch.arange(self.calibrating, last)
 
     def effect(self, target: str, columns: Tensor, rows: Tensor) -> Tensor:
         """(n,) mean absolute change of the other scores, in standard deviations."""
         others = [i for i in self.counted if i != self.column(target)]
-        change = columns[:, others] - self.panel.suite(self.raw[rows])[:, others]
+        change = columns[:, others] - self.panel.suite(self.unedited(rows))[:, others]
         return (change / self.deviations[others]).abs().mean(1)
 
     def turned(self, target: str, columns: Tensor, rows: Tensor) -> Tensor:
         """(n,) whether the target is on its other side."""
         i = self.column(target)
         cut = self.thresholds[i]
-        return (columns[:, i] > cut) != (self.raw[rows, i] > cut)
+        return (columns[:, i] > cut) != (self.unedited(rows)[:, i] > cut)
 
     def own_strengths(self, target: str) -> Tensor:
         """(K + N,): standard deviations to one beyond the threshold, for editors that walk."""
@@ -260,7 +272,8 @@ def judge_walk(bench: Bench, method: str, editor: Editor, target: str, n: int) -
 
 def missing(bench: Bench, reason: str) -> Cell:
     """The cell of a method without an editor for a target."""
-    width = bench.columns(bench.raw[:1], torch.tensor([0])).shape[1]
+    wide = torch.zeros(1, len(bench.panel.names))
+    width = bench.panel.suite(wide).shape[1] + bench.panel.independent(wide).shape[1] + 1
     nothing = torch.zeros(0, bench.calibrating, width)
     return Cell(torch.nan, torch.zeros(0), nothing, torch.zeros(0, width), torch.nan, reason)
 

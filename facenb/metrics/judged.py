@@ -168,22 +168,29 @@ def check(
     """
     random = torch.Generator()
     random.seed()
-    if judged.before.shape != bench.before.shape:
+    if len(judged.before) != len(bench) or judged.provenance.get("scorers") not in (
+        None,
+        bench.panel.fingerprint,
+    ):
         raise JudgedError(
-            f"the edits that ship are of {len(judged.before)} faces and {len(judged.names)} "
-            f"columns, given a bench of {tuple(bench.before.shape)}."
+            f"the edits that ship are of {len(judged.before)} faces, by the scorers "
+            f"{judged.provenance.get('scorers')}; given a bench of {len(bench)} faces, by the "
+            f"scorers {bench.panel.fingerprint}."
         )
     scale = torch.cat([judged.deviations, torch.ones(1)])
     asked: dict[tuple[str, str], list[int]] = {}
     pairs = [pair for pair in editors if len(judged.cells[pair].judged)]
+    faces = torch.randperm(judged.faces, generator=random)[: max(count // 4, 1)].tolist()
     for _ in range(count):
         pair = pairs[int(torch.randint(len(pairs), (), generator=random))]
-        n = len(judged.cells[pair].judged)
-        asked.setdefault(pair, []).append(int(torch.randint(n, (), generator=random)))
+        face = faces[int(torch.randint(len(faces), (), generator=random))]
+        asked.setdefault(pair, []).append(face)
     worst, what = 0.0, ""
     for (method, target), faces in asked.items():
         cell = judged.cells[method, target]
-        rows = torch.tensor(sorted(set(faces)))
+        rows = torch.tensor(sorted({face for face in faces if face < len(cell.judged)}))
+        if not len(rows):
+            continue
         fresh, _ = bench.edit(
             editors[method, target], target, cell.strength, rows + judged.calibrating
         )

@@ -112,7 +112,7 @@ class SideBySide:
         forget(self)
 
     def _lay_out(self, known: Sequence[str], shown: tuple[str, ...]) -> None:
-        faces = len(self._bench.raw) - self._bench.calibrating
+        faces = len(self._bench) - self._bench.calibrating
         self._face = widgets.IntSlider(0, 0, faces - 1, description="face")
         self._target = widgets.Dropdown(options=self._judged.targets, description="target")
         self._strength = widgets.FloatSlider(1, min=0, max=2, step=0.1, description="strength")
@@ -161,7 +161,7 @@ class SideBySide:
     def _draw(self, asked: Asked) -> None:
         rows, bench = torch.tensor([asked.face]), self._bench
         images, columns, notes = [self._image(bench.latents["z"][rows])], {}, ["unedited"]
-        before = bench.before[rows]
+        before = bench.before(rows)
         notes[0] += f"<br>{asked.target} {float(before[0, bench.column(asked.target)]):.1f}"
         for method in asked.methods:
             if self._latest.waiting:
