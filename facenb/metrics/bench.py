@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -81,7 +81,7 @@ class Bench:
     counted: tuple[int, ...]
     calibrating: int
     sides: Tensor
-    _known: Tensor | None = None
+    _drawn: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def of(
@@ -102,24 +102,26 @@ class Bench:
             )
         spaces = {s: generator.map(faces.to(generator.device), s).to("cpu")
                   for s in generator.spaces}  # fmt: skip
-        known = None
+        drawn = {}
         if sides is None:
-            known = torch.cat([score_once(generator, panel, part) for part in _blocks(faces, 50)])
-            check_finite(known, "scores of the unedited faces")
-            sides = panel.suite(known)
+            raw = torch.cat([score_once(generator, panel, part) for part in _blocks(faces, 50)])
+            check_finite(raw, "scores of the unedited faces")
+            sides, drawn = panel.suite(raw), dict(enumerate(raw))
         columns = tuple(panel.scorers.names.index(name) for name in counted)
-        facts = thresholds, deviations, columns, calibrating, sides, known
+        facts = thresholds, deviations, columns, calibrating, sides, drawn
         return Bench(generator, panel, spaces, *facts)
 
     def __len__(self) -> int:
         return len(self.sides)
 
     def unedited(self, rows: Tensor) -> Tensor:
-        """(n, …) what the panel says of the faces at `rows`; drawn when they are asked for, where
-        the sides were given."""
-        if self._known is not None:
-            return self._known[rows]
-        return score_once(self.generator, self.panel, self.latents["z"][rows])
+        """(n, …) what the panel says of the faces at `rows`, each drawn when first asked for."""
+        new = [row for row in dict.fromkeys(rows.tolist()) if row not in self._drawn]
+        if new:
+            raw = score_once(self.generator, self.panel, self.latents["z"][new])
+            check_finite(raw, "scores of the unedited faces")
+            self._drawn.update(zip(new, raw, strict=True))
+        return torch.stack([self._drawn[row] for row in rows.tolist()])
 
     def before(self, rows: Tensor | None = None) -> Tensor:
         """(n, C) columns of the unedited faces at `rows`, or of all."""
