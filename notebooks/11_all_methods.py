@@ -113,12 +113,12 @@ N, METHODS, TARGETS = judged.faces, judged.methods, judged.targets
 
 # %% [markdown]
 # A check of what was loaded: 64 edits, drawn at random, are made, drawn and scored again. They must agree to the rounding
-# of half precision, or the notebook stops here.
+# of bfloat16, or the notebook stops here.
 
 # %%
 EDITORS = editors_of(line, judged)
 away = check(judged, bench, EDITORS, 16 if smoke else CHECKED)
-print(f"{N} faces, {len(METHODS)} methods; edits made again differ by {away:.3f} standard deviations at most")
+print(f"{N} faces, {len(METHODS)} methods; edits made again differ by {away:.3f} standard deviations in the mean")
 
 # %% [markdown]
 # ### The table
@@ -281,7 +281,7 @@ folder.number("costs", {m: {k: str(T1.loc[m, k]) for k in ("to learn", "ms an ed
 folder.number("reasons", {m: {t: judged.cells[m, t].reason for t in TARGETS if judged.cells[m, t].reason} for m in METHODS})
 if remark.own and not smoke:
     effects = suite.frame("side effects").drop(columns="mean").loc[[m for m in METHODS if m not in ("SGF, looking", "latent optimisation")]]
-    assert (effects.stack().sub(LEVEL).abs() < 0.25).all()
+    assert (effects.stack().dropna().sub(LEVEL).abs() < 0.25).all()
     assert success.loc["InterFaceGAN, W", "mean"] > success.loc["SeFa", "mean"]
 
 # %% [markdown]
