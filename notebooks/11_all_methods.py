@@ -118,7 +118,9 @@ N, METHODS, TARGETS = judged.faces, judged.methods, judged.targets
 # %%
 EDITORS = editors_of(line, judged)
 away = check(judged, bench, EDITORS, 16 if smoke else CHECKED)
-print(f"{N} faces, {len(METHODS)} methods; edits made again differ by {away:.3f} standard deviations in the mean")
+absent = [t for t in targets if t not in TARGETS]
+display(Markdown(f"{len(METHODS)} methods, {N} faces, targets {', '.join(TARGETS)}{'; **not measured yet: ' + ', '.join(absent) + '** (`python -m scripts.compare_methods`)' if absent else ''}. "
+                 f"The edits that were made again differ by {away:.3f} standard deviations in the mean."))  # fmt: skip
 
 # %% [markdown]
 # ### The table
@@ -255,12 +257,12 @@ folder.save(figure, "T5_two_opinions", "Success by either set of scorers, every 
 SHOWN = [t for t in ("smile", "glasses", "age", "gender") if t in TARGETS][:3]
 face = torch.tensor([bench.calibrating + 3])
 drawn = [m for m in METHODS if any((m, t) in EDITORS for t in SHOWN)]
-blank = torch.ones(1, 3, G.exact_size, G.exact_size)
+blank = torch.ones(1, 3, G.scoring_size, G.scoring_size)
 rows = []
 for t in SHOWN:
     signed = {m: float(bench.signs(t)[face]) * judged.cells[m, t].strength for m in drawn}
     codes = [EDITORS[m, t].edit(bench.latents[EDITORS[m, t].space][face], signed[m]) if (m, t) in EDITORS else None for m in drawn]
-    rows.append(torch.cat([synthesize_each(bench.generator, bench.latents["z"][face]), *(blank if c is None else synthesize_each(bench.generator, c) for c in codes)]))
+    rows.append(torch.cat([synthesize_each(bench.generator, bench.latents["z"][face], G.scoring_size), *(blank if c is None else synthesize_each(bench.generator, c, G.scoring_size) for c in codes)]))
 half = -(-(len(drawn) + 1) // 2)
 grid = torch.stack([torch.cat([r, blank])[: 2 * half].unflatten(0, (2, half)) for r in rows]).flatten(0, 1)
 names = ["original", *drawn]
