@@ -28,6 +28,7 @@ from facenb.methods.ganspace import GANSpace
 from facenb.methods.interfacegan import InterFaceGAN
 from facenb.methods.latent_optimization import LatentOptimisation
 from facenb.methods.latent_transformer import LEARNING_RATE, LatentTransformer
+from facenb.methods.latent_transformer.labels import digest
 from facenb.methods.sefa import SeFa
 from facenb.methods.sgf import SurrogateGradientField, fit_sgf, load_config, sgf_editors
 from facenb.methods.sgf.files import load_fields
@@ -36,6 +37,7 @@ from facenb.metrics.bench import conditions_of
 from facenb.metrics.linear_probe import LinearProbe
 from facenb.sampling import ScoredSamples, score_once
 from facenb.scorers import load_scorers
+from facenb.storage.cache import cached
 
 YOURS = "directions of yours"
 TWO_STAGE = ("SDD", "SHP", "HDP", "DTJ", "DTH")
@@ -134,18 +136,30 @@ class LineUp:
         Of the targets in "z", and of all conditions in the space that is conditioned in.
         """
         if (space, part) not in self._boundaries:
-            begin = time.perf_counter()
-            samples = self._only(self.names if space == self.space else self.targets, space)
-            chosen = self._part(samples, part - 1) if part else samples
-            confident = CONFIDENT if len(samples) >= 10_000 else 0.1
-            editors = None
+            editors, seconds = None, 0.0
             if part == 0 and space == self.space:
                 editors = self._shipped("interfacegan")
             if editors is None:
-                model = InterFaceGAN(confident, seed=self.seed)
-                editors = model.fit(self.source, chosen).editors()
-            self._boundaries[space, part] = editors, time.perf_counter() - begin
+                samples = self._only(self.names if space == self.space else self.targets, space)
+                chosen = self._part(samples, part - 1) if part else samples
+                confident = CONFIDENT if len(samples) >= 10_000 else 0.1
+                editors, seconds = self._fitted(InterFaceGAN(confident, seed=self.seed), chosen)
+            self._boundaries[space, part] = editors, seconds
         return self._boundaries[space, part]
+
+    def _fitted(self, model: InterFaceGAN, samples: ScoredSamples) -> tuple[Editors, float]:
+        """Its editors, from the cache where it was fitted to these samples before, and seconds."""
+
+        def learned() -> dict[str, Tensor]:
+            begin = time.perf_counter()
+            vectors = model.fit(self.source, samples).editors().vectors
+            return {"vectors": vectors, "seconds": torch.tensor(time.perf_counter() - begin)}
+
+        data = digest(samples.latents.values, samples.scores)
+        inputs = {"version": 1, "data": data, "names": list(samples.names), **model.get_params()}
+        found = cached("boundaries", inputs, learned)
+        editors = Editors.from_vectors(samples.names, found["vectors"], samples.latents.space)
+        return editors, float(found["seconds"])
 
     def _shipped(self, name: str) -> Editors | None:
         try:
