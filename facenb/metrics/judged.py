@@ -29,7 +29,7 @@ from facenb.storage.files import atomic_write
 CHECKED = 64
 # What bfloat16's rounding makes of the scores of an edit, in their standard deviations: of single
 # ones, and in the mean. Another face, strength or direction is five times as far away in the mean.
-TOLERANCE = 0.5
+TOLERANCE = 1.0
 MEAN_TOLERANCE = 0.05
 _FORMAT = "facenb-judged-1"
 
