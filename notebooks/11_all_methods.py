@@ -158,7 +158,9 @@ folder.table(T1, "T1_methods", f"All methods at side effects of {LEVEL} sd, mean
 # %%
 success = suite.frame("success")
 figure, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
-heatmap(ax, success, 0, 1, cmap="crest")
+WALKS = ("SGF, looking", "latent optimisation")
+count = {m: max(len(judged.cells[m, t].judged) for t in TARGETS) for m in METHODS}
+heatmap(ax, success.rename(index={m: f"{m} ({n} faces)" for m, n in count.items() if 0 < n < N}), 0, 1, cmap="crest")
 ax.set_title(f"success at side effects of {LEVEL} sd")
 folder.save(figure, "T2_success", f"Success of every method and target at side effects of {LEVEL} sd", vector=True)
 
@@ -276,13 +278,15 @@ for k, part in enumerate((names[:half], names[half:])):
 
 # %%
 folder.number("faces", N)
+folder.number("faces walked", max(len(judged.cells[m, t].judged) for m, t in KEYS if m in WALKS))
+folder.number("not measured", absent)
 for measure in MEASURES:
     folder.number(measure, {m: {t: v for t, v in r.items() if v == v} for m, r in suite.frame(measure).T.to_dict().items()})
 folder.number("intervals of success", {m: {t: dict(zip(("estimate", "low", "high"), suite.interval("success", m, t), strict=True)) for t in TARGETS if N >= FEWEST and len(judged.cells[m, t].judged) >= FEWEST} for m in METHODS})
 folder.number("costs", {m: {k: str(T1.loc[m, k]) for k in ("to learn", "ms an edit", "labels", "targets")} for m in METHODS})
 folder.number("reasons", {m: {t: judged.cells[m, t].reason for t in TARGETS if judged.cells[m, t].reason} for m in METHODS})
 if remark.own and not smoke:
-    effects = suite.frame("side effects").drop(columns="mean").loc[[m for m in METHODS if m not in ("SGF, looking", "latent optimisation")]]
+    effects = suite.frame("side effects").drop(columns="mean").loc[[m for m in METHODS if m not in WALKS]]
     assert (effects.stack().dropna().sub(LEVEL).abs() < 0.25).all()
     assert success.loc["InterFaceGAN, W", "mean"] > success.loc["SeFa", "mean"]
 

@@ -19,6 +19,7 @@ PAGE = ROOT / "docs" / "which_method.md"
 NUMBERS = ROOT / "figures" / "11_all_methods" / "numbers.json"
 WORDS = {"smile": "a smile", "age": "age", "gender": "gender", "glasses": "glasses",
          "beard": "a beard", "yaw": "the pose (yaw)", "fringe": "a fringe"}  # fmt: skip
+PLANNED = 200
 WALKS = ("SGF, looking", "latent optimisation")
 
 
@@ -33,6 +34,7 @@ def advice(numbers: Mapping[str, dict]) -> str:
         "mean other score changes by 0.4 standard deviations. *Success* is the fraction of the",
         f"{faces} judged faces whose target is on its other side then. The table that a sentence",
         "is from stands in brackets (a file in `figures/11_all_methods/`).",
+        *_scope(numbers),
         "",
         "## By target",
         "",
@@ -49,6 +51,18 @@ def advice(numbers: Mapping[str, dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _scope(numbers: Mapping[str, dict]) -> list[str]:
+    absent = [WORDS[target] for target in numbers.get("not measured", [])]
+    few = (
+        f"These are {numbers['faces']} faces, not 200: the intervals are wide."
+        if (numbers["faces"] < PLANNED)
+        else ""
+    )
+    missing = f"Not measured yet: {_list(absent)}." if absent else ""
+    text = " ".join(part for part in (few, missing) if part)
+    return ["", f"**{text}** `python -m scripts.compare_methods` goes on."] if text else []
+
+
 def _target(target: str, numbers: Mapping[str, dict]) -> str:
     best = numbers["best"][target]
     if not best:
@@ -59,7 +73,7 @@ def _target(target: str, numbers: Mapping[str, dict]) -> str:
     if numbers["faces"] < FEWEST:
         text += " The faces are too few for a ranking."
     elif best[1:]:
-        text += f" Not significantly worse: {', '.join(best[1:])}."
+        text += f" Not significantly worse: {'; '.join(best[1:])}."
     else:
         text += " All others are significantly worse."
     second = numbers.get("success, independent", {}).get(first, {}).get(target)
@@ -75,8 +89,9 @@ def _needs(numbers: Mapping[str, dict]) -> list[str]:
     none = [m for m in ranked if costs[m]["labels"] == "0"]
     first = ranked[0]
     found = [
-        f"For all targets at once: {first}, mean success {success[first]['mean']:.2f}; next "
-        f"{ranked[1]}, {success[ranked[1]]['mean']:.2f} (T1_methods)."
+        f"For all targets at once: {first}, mean success {success[first]['mean']:.2f}, the same "
+        f"person on {_percent(person[first]['mean'])}; next {ranked[1]}, "
+        f"{success[ranked[1]]['mean']:.2f} and {_percent(person[ranked[1]]['mean'])} (T1_methods)."
     ]
     if keeps:
         found.append(
@@ -93,7 +108,7 @@ def _needs(numbers: Mapping[str, dict]) -> list[str]:
     slow = [m for m in WALKS if m in quick]
     least, most = min(quick, key=quick.get), max(quick, key=quick.get)
     found.append(
-        f"For sliders: an edit takes {quick[least]:.2g} ms with {least} and {quick[most]:.2g} ms "
+        f"For sliders: an edit takes {_time(quick[least])} with {least} and {_time(quick[most])} "
         f"with {most} (T1_methods)."
     )
     for method in slow:
@@ -101,17 +116,23 @@ def _needs(numbers: Mapping[str, dict]) -> list[str]:
             f"To reach a given score rather than to move a slider: {method}, which stops when the "
             f"score is there; success {success[method]['mean']:.2f} at side effects of "
             f"{numbers['side effects'][method]['mean']:.2f} standard deviations, "
-            f"{quick[method] / 1000:.1f} s an edit, on few faces (T1_methods)."
+            f"{_time(quick[method])} an edit, on {numbers['faces walked']} faces for each target: "
+            f"too few for an interval (T1_methods)."
         )
     return found
 
 
 def _failures(numbers: Mapping[str, dict]) -> list[str]:
-    found = []
+    hopeless: dict[str, list[str]] = {}
     for method, reasons in numbers["reasons"].items():
-        targets = [WORDS[t] for t, why in reasons.items() if why.startswith("turns over")]
-        if targets:
-            found.append(f"{method} turns next to no face over for {_list(targets)} (T2_cells).")
+        for target, why in reasons.items():
+            if why.startswith("turns over"):
+                hopeless.setdefault(target, []).append(method)
+    found = [
+        f"For {WORDS[target]} these turn next to no calibration face over: {'; '.join(methods)} "
+        "(T2_cells)."
+        for target, methods in hopeless.items()
+    ]
     counts = numbers.get("significant differences of success, by the independent scorers", {})
     if counts:
         total = sum(counts.values())
@@ -134,6 +155,10 @@ def _success(method: str, target: str, numbers: Mapping[str, dict]) -> str:
     if interval is None:
         return f"{numbers['success'][method][target]:.2f}"
     return "{estimate:.2f} ({low:.2f} to {high:.2f})".format(**interval)
+
+
+def _time(milliseconds: float) -> str:
+    return f"{milliseconds / 1000:.1f} s" if milliseconds >= 100 else f"{milliseconds:.2g} ms"
 
 
 def _percent(fraction: float) -> str:
