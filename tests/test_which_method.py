@@ -34,7 +34,7 @@ MADE_UP = {
         "For **a smile** use A: success 0.90 (0.80 to 0.95), the same person on 31 % (T2_cells). "
         "Not significantly worse: B. By the independent scorers its success is 0.77",
         "For all targets at once: A, mean success 0.80, the same person on 40 %; next B, 0.60 and",
-        "**These are 40 faces, not 200: the intervals are wide. Not measured yet: age and a beard.**",
+        "**These are 40 faces, not 200: the intervals are wide. Not measured yet: age and a beard.",
         "To keep the person: B, on 70 %",
         "Without labels to learn from: B, mean success 0.60; A has 0.80 from 20,000 scored",
         "an edit takes 0.01 ms with B and 2.0 s with SGF, looking",

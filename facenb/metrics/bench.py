@@ -1,11 +1,12 @@
 """The faces on which every method is measured once, and the edits of them: drawn, scored, kept.
 
-    bench = Bench.of(generator, load_panel(generator), samples, faces)
+    facts = thresholds, deviations, counted, 8          # of the scores; 8 calibration faces
+    bench = Bench.of(generator, load_panel(generator), generator.sample(212), *facts)
     cell = judge(bench, editors["smile"], "smile", guess=2.0)
 
 Strengths of two methods mean different things. Here they are made comparable by what an edit
 costs: the side effect, the mean absolute change of the other scores in their standard deviations.
-On the calibration faces it is measured at two strengths, for some one and two times `LEVEL`;
+On the calibration faces it is measured at two strengths, about one and two times that for `LEVEL`;
 the strength for `LEVEL` itself follows, and at this one all other faces are edited, each towards
 the other side of its target attribute.
 """
