@@ -135,8 +135,7 @@ class Opinion:
         if not fair:
             return []
         first = fair[0]
-        return [m for m in fair if m == first
-                or not self.difference("success", first, m, target)[1] > 0]  # fmt: skip
+        return [m for m in fair if not self.difference("success", first, m, target)[1] > 0]
 
     def worst_attribute(self, method: str, target: str) -> str:
         """Which other score changes most; empty where nothing was judged."""
