@@ -278,8 +278,6 @@ for k, part in enumerate((names[:half], names[half:])):
 
 # %%
 folder.number("faces", N)
-folder.number("faces walked", max(len(judged.cells[m, t].judged) for m, t in KEYS if m in WALKS))
-folder.number("not measured", absent)
 for measure in MEASURES:
     folder.number(measure, {m: {t: v for t, v in r.items() if v == v} for m, r in suite.frame(measure).T.to_dict().items()})
 folder.number("intervals of success", {m: {t: dict(zip(("estimate", "low", "high"), suite.interval("success", m, t), strict=True)) for t in TARGETS if N >= FEWEST and len(judged.cells[m, t].judged) >= FEWEST} for m in METHODS})

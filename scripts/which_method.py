@@ -52,7 +52,7 @@ def advice(numbers: Mapping[str, dict]) -> str:
 
 
 def _scope(numbers: Mapping[str, dict]) -> list[str]:
-    absent = [WORDS[target] for target in numbers.get("not measured", [])]
+    absent = [word for target, word in WORDS.items() if target not in numbers["best"]]
     few = (
         f"These are {numbers['faces']} faces, not 200: the intervals are wide."
         if (numbers["faces"] < PLANNED)
@@ -116,8 +116,7 @@ def _needs(numbers: Mapping[str, dict]) -> list[str]:
             f"To reach a given score rather than to move a slider: {method}, which stops when the "
             f"score is there; success {success[method]['mean']:.2f} at side effects of "
             f"{numbers['side effects'][method]['mean']:.2f} standard deviations, "
-            f"{_time(quick[method])} an edit, on {numbers['faces walked']} faces for each target: "
-            f"too few for an interval (T1_methods)."
+            f"{_time(quick[method])} an edit, on too few faces for an interval (T1_methods)."
         )
     return found
 
