@@ -66,5 +66,5 @@ def test_the_page_is_what_the_notebooks_numbers_give():
 
 def test_a_whole_measurement_needs_no_warning():
     whole = copy.deepcopy(MADE_UP) | {"faces": 204}
-    whole["best"] |= dict.fromkeys(set(which_method.WORDS) - {"smile"}, [])
+    whole["best"] |= {target: [] for target in which_method.WORDS if target != "smile"}
     assert "goes on" not in advice(whole)
