@@ -82,7 +82,7 @@ remark = Remarks(G)
 # | directions without a name | by eye | a linear probe from *W* to the scores of 20,000 samples: the direction along which the target changes most relative to the other scores. GANSpace also chooses among all, coarse, middle and fine layers |
 # | scorers | the ones that taught | those, and a second set that no method has learned with: two CC0 nets for gender and age, the expression net for the smile, probes on another embedding for the rest. Pose has no second scorer |
 # | identity | VGG-Face, ArcFace | SFace at 0.1 % false acceptances, on images of 256 pixels before and after |
-# | editors that walk | – | SGF with looking and latent optimisation go to one standard deviation beyond the threshold of each face and stop: 8 faces, no interval, no ranking |
+# | editors that walk | – | SGF with looking and latent optimisation go to one standard deviation beyond the threshold of each face and stop: a few faces, no interval, no ranking |
 
 # %% [markdown]
 # ## Run
