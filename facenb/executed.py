@@ -32,8 +32,9 @@ def clean(notebook: NotebookNode, root: Path, generator: str = "") -> NotebookNo
         cell.setdefault("id", f"extra-{index:03}")
         if "injected-parameters" in cell.metadata.get("tags", ()):
             cell.source = _without_paths(cell.source, folders)
-        if cell.cell_type == "markdown":  # a figure's place, as seen from the folder beside it
+        if cell.cell_type == "markdown":  # places as seen from the copy's folder, figures/NN_slug
             cell.source = cell.source.replace("](../figures/", "](../")
+            cell.source = cell.source.replace("](../docs/", "](../../docs/")
         for key in ("start_time", "end_time"):
             cell.metadata.get("papermill", {}).pop(key, None)
         for output in cell.get("outputs", ()):
