@@ -246,11 +246,11 @@ def test_paths_are_replaced_in_text_but_never_in_pictures(tmp_path: Path) -> Non
 
 
 def test_a_saved_figure_is_found_from_the_executed_copy_too(tmp_path: Path) -> None:
-    text = "![a strip](../figures/01_first/a.png), [02](../figures/02_second/b.csv), [d](../docs/d.md)"
+    text = "![a strip](../figures/01_first/a.png), [02](../figures/02/b.csv), [d](../docs/d.md)"
     code = "'](../figures/'"
     cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(code)]
     cleaned = clean(nbformat.v4.new_notebook(cells=cells), tmp_path)
-    seen = "![a strip](../01_first/a.png), [02](../02_second/b.csv), [d](../../docs/d.md)"
+    seen = "![a strip](../01_first/a.png), [02](../02/b.csv), [d](../../docs/d.md)"
     assert cleaned.cells[0].source == seen
     assert cleaned.cells[1].source == code
 
