@@ -253,11 +253,12 @@ folder.save(figure, "T5_two_opinions", "Success by either set of scorers, every 
 # %% [markdown]
 # ### The same face under all of them
 #
-# One face of the bench, every method at its strength for equal side effects.
+# The face of the highest quality, every method at its strength for equal side effects.
 
 # %%
 SHOWN = [t for t in ("smile", "glasses", "age", "gender") if t in TARGETS][:3]
-face = torch.tensor([bench.calibrating + 3])
+quality = judged.before[bench.rows(N), judged.names.index("quality")]
+face = bench.rows(N)[quality.argmax()][None]
 drawn = [m for m in METHODS if any((m, t) in EDITORS for t in SHOWN)]
 blank = torch.ones(1, 3, G.scoring_size, G.scoring_size)
 rows = []
