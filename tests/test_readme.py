@@ -90,6 +90,8 @@ SGF = "07_surrogate_gradient_field"
 LOGITS = ("reconstruction", "10 · mean square, logits")
 RADII = "Eq. 2, fraction of radii below 1, F paper"
 PHOTOS, VGG = "10_photographs", "VGG distance (HED)"
+ALL = "11_all_methods"
+DIFFERENCES = "significant differences of success, by the independent scorers"
 KNOWN = "known latents: VGG distance to the true edit"
 QUOTED = [  # words with # for the number, the notebook, where it has that number, and its unit
     ("estimate is # times", "04_penalties", ("kinks", "ratio"), 1),
@@ -122,6 +124,17 @@ QUOTED = [  # words with # for the number, the notebook, where it has that numbe
     ("true edit # against", PHOTOS, (KNOWN, "encoder, then W+"), 1),
     ("true edit 1.61 against #)", PHOTOS, (KNOWN, "encoder"), 1),
     ("afterwards (# dB", PHOTOS, ("F11 PSNR, generated", "trained together"), 1),
+    ("transformer turns # % over", ALL, ("success", "latent transformer", "mean"), 100),
+    ("in *W* # % (conditioned", ALL, ("success", "InterFaceGAN, W", "mean"), 100),
+    ("(conditioned # %)", ALL, ("success", "InterFaceGAN, W, conditioned", "mean"), 100),
+    ("SGF # %, GANSpace by", ALL, ("success", "SGF", "mean"), 100),
+    ("GANSpace by layers # %", ALL, ("success", "GANSpace, by layers", "mean"), 100),
+    ("*Z* # %, SeFa", ALL, ("success", "InterFaceGAN, Z", "mean"), 100),
+    ("SeFa # %, the five", ALL, ("success", "SeFa", "mean"), 100),
+    ("same one on # % of", ALL, ("person", "latent transformer", "mean"), 100),
+    ("its edits, on # % of", ALL, ("person", "InterFaceGAN, W", "mean"), 100),
+    ("InterFaceGAN's and # %", ALL, ("person", "SGF", "mean"), 100),
+    ("scorers confirm # and", ALL, (DIFFERENCES, "same"), 1),
 ]  # fmt: skip
 
 
