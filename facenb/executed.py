@@ -10,11 +10,14 @@ from nbformat import NotebookNode
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 _TEXTS = ("text", "evalue", "traceback", "text/plain", "text/html", "text/markdown")
+_MOMENT = (
+    "input_path", "output_path", "start_time", "end_time", "duration", "environment_variables",
+)  # fmt: skip
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def clean(notebook: NotebookNode, root: Path, generator: str = "") -> NotebookNode:
-    """Strip what belongs to this machine and this moment; durations and parameters stay.
+    """Strip what belongs to this machine and this moment, so that a second run changes nothing.
 
     Of a `generator` that is an absolute path its folder goes, wherever it is written.
     """
@@ -24,19 +27,18 @@ def clean(notebook: NotebookNode, root: Path, generator: str = "") -> NotebookNo
     notebook.metadata.kernelspec = dict(KERNELSPEC)
     notebook.metadata.pop("widgets", None)  # a dead copy would hide the image that stands for it
     run = notebook.metadata.get("papermill", {})
-    for key in ("input_path", "output_path", "start_time", "end_time", "environment_variables"):
+    for key in _MOMENT:
         run.pop(key, None)
     if "generator" in run.get("parameters", {}):
         run.parameters.generator = _without_paths(run.parameters.generator, folders)
     for index, cell in enumerate(notebook.cells):
-        cell.setdefault("id", f"extra-{index:03}")
+        cell.id = f"cell-{index:02}"  # jupytext's are random, since the source has none
+        cell.metadata.pop("papermill", None)
         if "injected-parameters" in cell.metadata.get("tags", ()):
             cell.source = _without_paths(cell.source, folders)
         if cell.cell_type == "markdown":  # places as seen from the copy's folder, figures/NN_slug
             cell.source = cell.source.replace("](../figures/", "](../")
             cell.source = cell.source.replace("](../docs/", "](../../docs/")
-        for key in ("start_time", "end_time"):
-            cell.metadata.get("papermill", {}).pop(key, None)
         for output in cell.get("outputs", ()):
             output.get("data", {}).pop(_WIDGET, None)
             for holder in (output, output.get("data", {})):

@@ -88,13 +88,14 @@ def test_saved_notebook_holds_no_machine_path_or_clock(root: Path) -> None:
     saved = root / "build" / "smoke" / "00_good" / "00_good.ipynb"
     text = saved.read_text()
     assert str(root) not in text
-    for key in ("start_time", "end_time", "input_path", "output_path", "iopub"):
+    for key in ("start_time", "end_time", "duration", "input_path", "output_path", "iopub"):
         assert key not in text
     notebook = nbformat.read(saved, as_version=4)
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.metadata.papermill.parameters.profile == "smoke"
-    assert notebook.metadata.papermill.duration > 0
+    assert run.main(["--profile", "smoke"], root) == 0
+    assert saved.read_text() == text  # a second run changes nothing
 
 
 def test_a_failing_notebook_leaves_its_traceback_and_stops_the_run(
