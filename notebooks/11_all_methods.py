@@ -46,7 +46,7 @@ from facenb.methods.compared import (
 )
 from facenb.methods.lineup import YOURS, LineUp
 from facenb.metrics.bench import LEVEL
-from facenb.metrics.judged import CHECKED, check, load_judged
+from facenb.metrics.judged import CHECKED, MEAN_TOLERANCE, check, load_judged
 from facenb.metrics.judged_table import FEWEST, MEASURES, Opinion, sides_changed
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
@@ -117,10 +117,10 @@ N, METHODS, TARGETS = judged.faces, judged.methods, judged.targets
 
 # %%
 EDITORS = editors_of(line, judged)
-away = check(judged, bench, EDITORS, 16 if smoke else CHECKED)
+check(judged, bench, EDITORS, 16 if smoke else CHECKED)
 absent = [t for t in targets if t not in TARGETS]
 display(Markdown(f"{len(METHODS)} methods, {N} faces, targets {', '.join(TARGETS)}{'; **not measured yet: ' + ', '.join(absent) + '** (`python -m scripts.compare_methods`)' if absent else ''}. "
-                 f"The edits that were made again differ by {away:.3f} standard deviations in the mean."))  # fmt: skip
+                 f"The edits that were made again agree: less than {MEAN_TOLERANCE} standard deviations in the mean."))  # fmt: skip
 
 # %% [markdown]
 # ### The table
