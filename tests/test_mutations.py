@@ -29,7 +29,7 @@ from facenb.editors import Editors
 from facenb.errors import FacenbError
 from facenb.generators import pretrained
 from facenb.generators.pretrained import WeightsError, convert
-from facenb.storage import cache
+from facenb.storage import cache, files
 
 SLOW = os.environ.get("FACENB_SLOW") == "1"
 FILES, KILLS = (1000, 100) if SLOW else (48, 3)
@@ -378,6 +378,17 @@ def test_kills_leave_nothing_behind(own_cache, tmp_path):
     assert done.returncode == 0, done.stderr
     assert same(state_of(path), expected)
     assert not [p for p in own_cache.rglob(".*") if "lock" not in p.name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_a_process_that_has_ended_does_not_keep_its_temporary_files(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.DEVNULL) as owner:
+        left = tmp_path / f".entry-{files._here()}-{owner.pid}-00000000.tmp"
+        left.touch()
+        while psutil.Process(owner.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        files.temporary_path(tmp_path / "entry")
+        assert not left.exists()
 
 
 def works(process: psutil.Process) -> bool:

@@ -80,7 +80,10 @@ def _runs(pid: int) -> bool:
         return False
     except OSError:
         pass
-    return True
+    try:  # "pid (name) state …": Z has ended, and waits for its parent to ask how
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):  # no Linux
+        return True
 
 
 @contextmanager
