@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -354,3 +355,12 @@ def test_bad_directions_are_refused():
         Editors.from_vectors(("a", "b"), torch.eye(3))
     with pytest.raises(ValueError, match="b: expected a direction of length > 0"):
         Editors.from_vectors(("a", "b"), torch.tensor([[1.0, 0], [0, 0]]))
+
+
+def test_every_set_that_an_error_names_can_be_loaded():
+    with pytest.raises(UnknownNameError) as error:
+        load_editors("nope")
+    named = re.findall(r"([\w-]+) \(([\w-]+)\)", str(error.value).partition("Known: ")[2])
+    assert ("interfacegan", "mobilestylegan-ffhq-1024") in named
+    for method, generator in named:
+        assert len(load_editors(method, generator)), (method, generator)

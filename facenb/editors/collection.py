@@ -34,8 +34,8 @@ from facenb.storage.saved import Saved
 
 _KIND = "editors"
 _NO_SETS = (  # beginnings of other files
-    "encoder", "heads", "histories", "identity", "inversions", "preview", "probes", "samples",
-    "sgf",
+    "encoder", "heads", "histories", "identity", "inversions", "judged", "preview", "probes",
+    "samples", "sgf",
 )  # fmt: skip
 
 
