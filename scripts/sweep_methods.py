@@ -28,11 +28,13 @@ from facenb.editors import Editors
 from facenb.errors import AssetError, FacenbError, unknown
 from facenb.generators import DEFAULT, Generator, absolute, load_generator
 from facenb.methods.by_attribute import by_attribute
+from facenb.methods.compared import SEED, TARGETS
 from facenb.methods.ganspace import GANSpace
 from facenb.methods.interfacegan import InterFaceGAN
 from facenb.methods.latent_transformer import LatentTransformer, label_thresholds
 from facenb.methods.sefa import SeFa
 from facenb.methods.two_stage.trained import train_all
+from facenb.metrics.bench import conditions_of
 from facenb.metrics.compare import compare
 from facenb.metrics.compare_table import RATE
 from facenb.presets import Profile, load_profile
@@ -44,9 +46,7 @@ from facenb.storage.cache import key
 from facenb.storage.files import atomic_write
 from facenb.storage.shared import SharedFolder, absolute_url
 
-TARGETS = ("smile", "age", "gender", "glasses", "beard", "yaw", "fringe")
 STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
-FACES_SEED = 11_000  # far from the seeds of the samples
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ def _boundaries(world: World, seed: int) -> Editors:
 
 
 def _conditioned(world: World, seed: int) -> Editors:
-    # action units are parts of expressions, and quality is no attribute
-    names = [n for n in world.samples.names if not n.startswith("AU") and n != "quality"]
+    names = conditions_of(world.samples.names)
     return _boundaries(world, seed).condition(names, on=names)
 
 
@@ -160,7 +159,7 @@ def _measure(world: World, sweep: Sweep, method: str, target: str, seed: int) ->
     scores = world.samples.scores
     result = compare(
         world.generator, world.scorers, {method: {target: editors[target]}},
-        world.generator.sample(sweep.faces, seed=FACES_SEED), [target], STRENGTHS,
+        world.generator.sample(sweep.faces, seed=SEED), [target], STRENGTHS,
         label_thresholds(scores, world.scorers.attributes), scores.std(0),
         resamples=world.sizes.bootstrap,
     )  # fmt: skip

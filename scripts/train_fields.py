@@ -2,11 +2,10 @@
 
     python -m scripts.train_fields NAME --out FILE [--steps 600]
 
-NAME is "attributes" (in W, without and with noise, and in Z), "keypoints" (in
-W, with noise) or "captions" (in W). The samples are those that ship; keypoints are found
-on the first 1,000, which takes two minutes. Each field is a minute or two of training, and goes on
-where it was stopped. facenb/data holds the results as sgf_NAME_GENERATOR.safetensors; notebooks 07
-and 08 explain them.
+NAME is "attributes" (in W, without and with noise, and in Z), "keypoints" (in W, with noise) or
+"captions" (in W). The samples are those that ship; keypoints are found on the first 1,000, which
+takes two minutes. Each field is a minute or two of training, and goes on where it was stopped.
+facenb/data holds the results as sgf_NAME_GENERATOR.safetensors; notebooks 07 and 08 explain them.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from torch import Tensor
 from facenb.generators import Generator, load_generator
 from facenb.methods.sgf import SurrogateGradientField, fit_sgf, load_config
 from facenb.methods.sgf.files import save_fields
+from facenb.metrics.bench import conditions_of
 from facenb.samples import SHARD, load_samples
 from facenb.sampling import ScoredSamples, sample_scored
 from facenb.scorers import load_scorers
@@ -33,12 +33,6 @@ KINDS = ("attributes", "keypoints", "captions")
 APPEARANCE = ("gender", "age", "glasses", "beard", "fringe", "long_hair", "brightness", "warmth")
 KEYPOINTS = 1_000  # samples
 NOISE = 1.0  # standard deviation in W, where a coordinate has .42 on average
-
-
-def conditions_of(samples: ScoredSamples) -> tuple[str, ...]:
-    """The attributes that a field knows: all but action units, which "smile" is made of, and the
-    flag of quality."""
-    return tuple(n for n in samples.names if not n.startswith("AU") and n != "quality")
 
 
 def train(kind: str, generator: Generator, steps: int) -> dict[str, SurrogateGradientField]:
@@ -56,7 +50,7 @@ def train(kind: str, generator: Generator, steps: int) -> dict[str, SurrogateGra
         scores = torch.cat([landmarks(generator), columns(samples, APPEARANCE)[:KEYPOINTS]], 1)
         names = (*Landmarks.names, *APPEARANCE)
         return {"keypoints": fit_sgf(noisy, values[:KEYPOINTS], scores, names)}
-    names = conditions_of(samples)
+    names = tuple(conditions_of(samples.names))
     scores = columns(samples, names)
     in_z = load_samples(generator, scorers, 20_000, "z", check=False).latents.values
     deep = replace(load_config("laptop", "z"), steps=4 * steps, batch=128)

@@ -1,7 +1,7 @@
 """Every method's editors for the same targets: what is compared in one table (notebook 11).
 
-    entries = line_up(generator, samples, targets)
-    entries["GANSpace"].editors["smile"]
+    entries = LineUp(generator, samples, targets).entries()
+    entries["SeFa"]().editors["smile"]
 
 What ships for the generator is loaded; what is cheap is learned from the samples. Methods that
 know no attributes are given the names of the targets by a linear probe from latents to scores, on
