@@ -38,18 +38,18 @@ def bench_photos(budget: float = 60, plain_steps: int = 140, tuning: float = 90)
     photograph.invert(seconds=budget, quiet=True)
     rows["photograph, encoder and optimisation"] = (
         f"{photograph.inversion.spent:.0f} s (goal 60), {photograph.inversion.step} steps, "
-        + near(photograph.codes)
+        + near(photograph.latents)
     )
     plain = Inversion(generator.variant(precision=torch.bfloat16), image, weights=PLAIN)
     plain.run(steps=plain_steps, quiet=True)
     rows[f"photograph, {plain_steps} steps of pixels alone from the mean"] = (
-        f"{plain.spent:.0f} s, {near(plain.codes)}"
+        f"{plain.spent:.0f} s, {near(plain.latents)}"
     )
     start = time.perf_counter()
     photograph.tune(seconds=tuning)
     spent = time.perf_counter() - start
     rows["photograph, tuning"] = (
-        f"{spent:.0f} s (goal 90), {near(photograph.codes, photograph.generator)}"
+        f"{spent:.0f} s (goal 90), {near(photograph.latents, photograph.generator)}"
     )
     rows["photograph, peak memory"] = f"{peak_mebibytes() / 1024:.2f} GiB (goal 4)"
     return rows

@@ -36,7 +36,7 @@ def bench_sgf() -> dict[str, str]:
     def walk(count: int, steps: int, look: object = None) -> Tensor:
         given = codes[:count], conditions[:count], goal[:count]
         # steps so short that nobody arrives early
-        return field.manipulate(*given, look, step=0.5 / steps, max_steps=steps).codes
+        return field.manipulate(*given, look, step=0.5 / steps, max_steps=steps).latents
 
     (fast,) = seconds(lambda: walk(EDITED, STEPS), rounds=5)
     unseen, seen = seconds(

@@ -176,7 +176,7 @@ def strip_images(
     strengths: Sequence[float],
     size: int | None = None,
 ) -> Tensor:
-    """(N, S, 3, size, size): every code edited to every strength; 512 pixels at most by default."""
+    """(N, S, 3, size, size): every latent at every strength; 512 pixels at most by default."""
     codes = traversal(editor, latents, strengths)
     images = synthesize_each(generator, codes, size or generator.exact_size)
     return images.unflatten(0, (len(latents), len(strengths)))

@@ -45,7 +45,7 @@ class Latents:
                 f"latents: expected shape {expected} in space {self.space!r}, given {shape}."
             )
         if 0 in shape:
-            raise ValueError(f"latents: expected at least one code, given an empty batch {shape}.")
+            raise ValueError(f"latents: expected at least one, given an empty batch {shape}.")
         check_finite(self.values, f"latents in space {self.space!r}")
 
     def require(self, space: str) -> Tensor:
@@ -71,14 +71,14 @@ class Latents:
         return self.with_values(self.values.to(device))
 
     def repeat_interleave(self, times: int) -> Latents:
-        """Each code `times` times in a row: a, a, a, b, b, b."""
+        """Each latent `times` times in a row: a, a, a, b, b, b."""
         return self.with_values(self.values.repeat_interleave(times, dim=0))
 
     def __len__(self) -> int:
         return self.values.shape[0]
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Latents:
-        if isinstance(index, int):  # one code stays a batch of one
+        if isinstance(index, int):  # one latent stays a batch of one
             index = [index]
         return self.with_values(self.values[index])
 

@@ -28,8 +28,8 @@ from facenb.scorers.conditions import Condition
 from facenb.storage import cache
 from facenb.storage.files import sha256_tensor
 
-PART = 256  # codes to a file on disk: what a kill can cost at most
-BATCH = 16  # codes to a forward pass on a core: more, and the scorers' feature maps are far from it
+PART = 256  # latents to a file on disk: what a kill can cost at most
+BATCH = 16  # latents to a pass on a core: more, and the scorers' feature maps are far from it
 _DEVICE_BATCH = 64  # … on another device, of which there is one
 # Pixels to a pass of the generator on a core: two images of 256 px. Of more, the feature maps are
 # far from the core, and an image takes longer.
@@ -145,7 +145,7 @@ def draw(generator: Generator, latents: Latents, size: int) -> Tensor:
 
 
 def _batches(latents: Latents, size: int, cores: int = 1) -> list[Latents]:
-    """Batches of like sizes, `size` codes at most, as many for each core as for the others."""
+    """Batches of like sizes, `size` latents at most, as many for each core as for the others."""
     count = min(cores * math.ceil(len(latents) / (size * cores)), len(latents))
     edges = [len(latents) * i // count for i in range(count + 1)]
     return [latents[start:stop] for start, stop in pairwise(edges)]
@@ -159,9 +159,9 @@ def score_edits(
     strengths: Sequence[float],
     size: int | None = None,
 ) -> Tensor:
-    """Scores (N, S, A) of every code edited to every strength, from disk where they are known.
+    """Scores (N, S, A) of every latent edited to every strength, from disk where they are known.
 
-    The cache is keyed by the edited codes themselves, so that any editor can be asked. `size` is
+    The cache is keyed by the edited latents themselves, so that any editor can be asked. `size` is
     that of `score`.
     """
     codes = traversal(editor, latents.to("cpu"), strengths)
@@ -176,7 +176,7 @@ def score_once(
     progress: str | None = None,
     size: int | None = None,
 ) -> Tensor:
-    """`score`, from disk where these very codes were scored before."""
+    """`score`, from disk where these very latents were scored before."""
     codes = latents.to("cpu")
     asked = {"space": codes.space, "codes": sha256_tensor(codes.values)}
     inputs = scored_by(generator, scorers, size) | asked
@@ -213,7 +213,7 @@ def score_paths(
 def observe(
     generator: Generator, condition: Condition, space: str = "z"
 ) -> Callable[[Tensor], Tensor]:
-    """A function that says which condition codes (N, d) have now: (N, C), on the codes' device.
+    """A function that says which condition latents (N, d) have now: (N, C), on the latents' device.
 
     It draws and judges the images in batches, without gradients: what Li et al.'s algorithm asks
     at every step (2021, §3.4).
@@ -228,7 +228,7 @@ def observe(
 def scored_by(
     generator: Generator, scorers: ScorerSuite, size: int | None = None
 ) -> dict[str, object]:
-    """What decides the scores of a code, for keys: plain values. `size` is that of `score`."""
+    """What decides the scores of a latent, for keys: plain values. `size` is that of `score`."""
     size = generator.scoring_size if size is None else size
     return {
         "version": _VERSION,

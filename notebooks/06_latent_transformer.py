@@ -258,7 +258,7 @@ RATE, EACH = 0.8, 10 if smoke else 75
 fresh = G.sample(EACH * len(TARGETS), seed=seed + 10_000, space=space)
 T1 = {
     target: compare(G, scorers, METHODS, fresh[i * EACH : (i + 1) * EACH], [target], STRENGTHS, THRESHOLDS, SPREAD,
-                    identity, COUNTED, change="label", calibration=0.25, curves=False, resamples=sizes.bootstrap, seed=seed)
+                    identity, COUNTED, change="label", level=RATE, calibration=0.25, curves=False, resamples=sizes.bootstrap, seed=seed)
     for i, target in enumerate(TARGETS)
 }  # fmt: skip
 
@@ -266,7 +266,7 @@ T1 = {
 PAPER = {"InterFaceGAN": {"age": (76.28, 81.79, 99.90), "glasses": (99.53, 86.22, 85.50), "gender": (91.28, 76.91, 98.60), "smile": (99.70, 86.87, 100.0)},
          "transformer": {"age": (99.69, 90.65, 98.10), "glasses": (99.69, 90.25, 97.10), "gender": (99.23, 86.25, 90.90), "smile": (100.0, 89.58, 100.0)}}  # fmt: skip
 MEASURES = ["identity", "attributes", "success"]
-rates = pd.concat([each.at_success(RATE) for each in T1.values()])
+rates = pd.concat([each.at_level() for each in T1.values()])
 table = 100 * rates[[c for m in MEASURES for c in (m, f"{m} low", f"{m} high")]]
 for k, measure in enumerate(MEASURES):
     table.insert(4 * k + 3, f"{measure}, paper", [PAPER[method][target][k] for target, method in table.index])
@@ -284,7 +284,7 @@ folder.table(table, "T1_preservation", f"Percent at a success rate of {RATE:.0%}
 
 # %%
 def average(measure: str) -> dict[str, float]:
-    rows = [each.difference("transformer", "InterFaceGAN", measure, RATE).loc["mean"] for each in T1.values()]
+    rows = [each.difference("transformer", "InterFaceGAN", measure).loc["mean"] for each in T1.values()]
     rows = pd.DataFrame(rows).dropna().astype(float)
     half = ((rows["high"] - rows["low"]) / 2).pow(2).sum() ** 0.5 / max(len(rows), 1)
     mean = rows["difference"].mean()

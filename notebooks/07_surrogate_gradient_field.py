@@ -236,7 +236,7 @@ WALKED = [n for n in ("gender", "smile") if n in SEEN][: 1 if smoke else 2]
 WALKS = {(n, k): walked(f, n, observe) for n in WALKED for k, f in PAIR.items()}
 rows = {}
 for (name, kind), walk in WALKS.items():
-    fast = observe(walked(PAIR[kind], name, None).codes)
+    fast = observe(walked(PAIR[kind], name, None).latents)
     for how, after in (("scored", walk.conditions[-1]), ("not scored", fast)):
         success, kept = curve(points(name, before[:FEW], after[:, None]))
         rows[name, kind, how] = {"success": float(success), "kept": float(kept), "mean steps": float(walk.steps.float().mean()) if how == "scored" else 1 / STEP}
@@ -326,7 +326,7 @@ METHODS = {
     "SGF": sgf_editors(SGF, observe, TARGETS, space),
     "SGF, with noise": sgf_editors(NOISY, observe, TARGETS, space),
 }  # fmt: skip
-result = compare(P, scorers, METHODS, start, TARGETS, [1.5, 4.0, 8.0], CUT, SPREAD, resamples=sizes.bootstrap, seed=seed)
+result = compare(P, scorers, METHODS, start, TARGETS, [1.5, 4.0, 8.0], CUT, SPREAD, equal=None, resamples=sizes.bootstrap, seed=seed)
 T1 = result.mds()
 folder.number("MDS", {", ".join(k): row.to_dict() for k, row in T1.iterrows()})
 folder.table(T1["mds"].unstack("method")[list(METHODS)], "T1_mds", f"MDS on {N} faces")
@@ -386,7 +386,7 @@ T4, paths = {}, {}
 for where, latents in both.items():
     for step in STEPS:
         walk = walked(FIELDS[where], SIZED, lambda z, s=where: observe(z, s), step, latents.values[:8], before[:8], 10 if not smoke else 2)
-        paths[where, step] = success, kept = curve(points(SIZED, before[:8][: len(walk.codes)], walk.conditions[1:].transpose(0, 1)))
+        paths[where, step] = success, kept = curve(points(SIZED, before[:8][: len(walk.latents)], walk.conditions[1:].transpose(0, 1)))
         T4[where.upper(), f"λ = {step:g}"] = {"MDS": float(running_trapezoid(success, kept).max()), "accuracy": float(success[-1]), "mean steps": float(walk.steps.float().mean())}
 T4 = pd.DataFrame(T4).T
 if remark.styles:

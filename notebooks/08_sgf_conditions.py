@@ -163,7 +163,7 @@ for name, asked in {**EDITS, "open mouth, as drawn": EDITS["open mouth"]}.items(
     WALKS[name] = walk = KEYPOINTS.manipulate(faces, seen, target, lambda z: observe(z, both), max_steps=MAX_STEPS)
     drift = (walk.conditions[-1] - seen)[:, 136:].abs() / SPREAD[[NAMES.index(n) for n in LOOKS]]
     F12[name] = {"fraction of the way": float(walk.progress()[-1].mean()), "appearance, |change| in sd": float(drift.mean()),
-                 "length": float((walk.codes - faces).norm(dim=1).mean()), "out of range": int(walk.out_of_range.sum())}  # fmt: skip
+                 "length": float((walk.latents - faces).norm(dim=1).mean()), "out of range": int(walk.out_of_range.sum())}  # fmt: skip
 F12 = pd.DataFrame(F12).T
 folder.number("F6 fraction of the way", F12["fraction of the way"].to_dict())
 folder.table(F12, "F6_keypoints", f"{len(faces)} faces; appearance: {', '.join(LOOKS)}")
@@ -171,7 +171,7 @@ folder.table(F12, "F6_keypoints", f"{len(faces)} faces; appearance: {', '.join(L
 # %%
 figure, axes = plt.subplots(3, 4, figsize=(9, 6.9), layout="constrained")
 for row, line in enumerate(axes):
-    shown = [(faces[row], seen[row])] + [(WALKS[name].codes[row], WALKS[name].target[row]) for name in EDITS]
+    shown = [(faces[row], seen[row])] + [(WALKS[name].latents[row], WALKS[name].target[row]) for name in EDITS]
     for ax, (code, asked), title in zip(line, shown, ("original", *EDITS), strict=True):
         image = images(code[None])
         ax.imshow(((image[0].permute(1, 2, 0) + 1) / 2).clamp(0, 1), extent=(0, 1, 1, 0))
@@ -207,14 +207,14 @@ if encoder:
 
 # %%
 if encoder:
-    said = [told.grammar(observe(z, everything)) for z in (three, walk.codes)]
+    said = [told.grammar(observe(z, everything)) for z in (three, walk.latents)]
     F7 = pd.DataFrame({"asked": SENTENCES * 3, "before": said[0], "after": said[1], "cosine before": (heard * wanted).sum(1),
                        "cosine after": (walk.conditions[-1] * wanted).sum(1), "out of range": walk.out_of_range, "status": walk.status})  # fmt: skip
     folder.number("F7 cosine", F7[["cosine before", "cosine after"]].mean().to_dict())
-    moves = torch.nn.functional.normalize(walk.codes - three, dim=1).unflatten(0, (3, -1))
+    moves = torch.nn.functional.normalize(walk.latents - three, dim=1).unflatten(0, (3, -1))
     folder.number("F7 cosine of the moves to sentences 3 and 4", (moves[:, 2] * moves[:, 3]).sum(1).tolist())
     display(folder.table(F7, "F7_captions", "Captions before and after, and their cosine with the asked one"))
-    shown = torch.cat([images(start.values[:3])[:, None], images(walk.codes).unflatten(0, (3, -1))], 1)
+    shown = torch.cat([images(start.values[:3])[:, None], images(walk.latents).unflatten(0, (3, -1))], 1)
     heads = ["original", *(textwrap.fill(s, 18) for s in SENTENCES)]
     folder.save(image_grid(shown, column_labels=heads), "F7_captions", "Three faces walked towards five sentences", photo=True)
 
@@ -226,8 +226,8 @@ def accepted(z: torch.Tensor) -> float:
     return float((observe(z, everything)[:, everything.names.index("quality")] > 0).float().mean())
 
 
-whole = {f"keypoints, {name}": accepted(WALKS[name].codes) for name in EDITS}
-whole |= {"captions": accepted(walk.codes)} if encoder else {}
+whole = {f"keypoints, {name}": accepted(WALKS[name].latents) for name in EDITS}
+whole |= {"captions": accepted(walk.latents)} if encoder else {}
 folder.number("accepted by the quality score", whole | {"before": accepted(faces)})
 display(Markdown("Nothing in Algorithm 1 keeps a walk where faces are: the quality score accepts " + ", ".join(
     f"{v:.0%} ({k})" for k, v in whole.items()) + f" of the images at its end, and {accepted(faces):.0%} before. Where it does not, the walk has left the data, and the image is broken."))  # fmt: skip
@@ -254,7 +254,7 @@ folder.number("F8", {str(k): row.to_dict() for k, row in F8.iterrows()})
 folder.table(F8, "F8_out_of_range", "Yaw asked to be so many standard deviations from the mean, 3 faces")
 
 # %%
-shown = torch.cat([images(start.values[:3])[:, None], images(walk.codes).unflatten(0, (3, -1))], 1)
+shown = torch.cat([images(start.values[:3])[:, None], images(walk.latents).unflatten(0, (3, -1))], 1)
 folder.save(image_grid(shown, column_labels=["original", *(f"yaw {s:+g} sd" for s in FAR)]), "F8_failures", "Yaw asked for beyond the data", photo=True)
 
 # %% [markdown]
@@ -281,14 +281,14 @@ for rate in (0.02, 0.2):
 rest = [k for k in range(len(NAMES)) if k != i]
 F9 = {}
 for method, end in ENDS.items():
-    way, change = end.codes - four, (end.conditions[-1] - seen) / SPREAD
+    way, change = end.latents - four, (end.conditions[-1] - seen) / SPREAD
     F9[method] = {"change by the scorer, sd": float((change[:, i] * sign).mean()), "others, |change|": float(change[:, rest].abs().mean()),
                   "change by the linear probe": float((probe.change(way)[:, i] * sign).mean()), "length": float(way.norm(dim=1).mean())}  # fmt: skip
 folder.number("F9", F9)
 folder.table(pd.DataFrame(F9).T, "F9_optimisation", f"{NINE} to the other side, 4 faces, standard deviations")
 
 # %%
-shown = torch.stack([images(four), *(images(end.codes) for end in ENDS.values())])
+shown = torch.stack([images(four), *(images(end.latents) for end in ENDS.values())])
 F9_grid = image_grid(shown, row_labels=["original", *ENDS], column_labels=[f"to {'male' if s > 0 else 'female'}" for s in sign])
 folder.save(F9_grid, "F9_optimisation", f"{NINE} by SGF and by optimising the latent", photo=True)
 
@@ -328,7 +328,7 @@ sign = towards_other_side(seen[:, k], CUT[k])
 target = seen.clone()
 target[:, k] = CUT[k] + sign * SPREAD[k]
 walk = SGF.manipulate(some, seen, target, observe, max_steps=MAX_STEPS)
-chord = walk.codes - some
+chord = walk.latents - some
 length, pieces = chord.norm(dim=1, keepdim=True), walk.path.diff(dim=0).norm(dim=2).sum(0)
 turned = chord / length * sign[:, None]
 lent = observe(some + turned.roll(1, 0) * length * sign[:, None])

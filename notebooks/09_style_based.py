@@ -208,7 +208,7 @@ found = compare(shown, scorers, lines, faces, TARGETS, {m: STRENGTHS[m[0].lower(
                 thresholds=label_thresholds(best.scores, scorers.attributes), deviations=best.scores.std(0),
                 counted=counted, resamples=sizes.bootstrap)  # fmt: skip
 folder.number("F9 MDS", found.mds().xs("mean", level="target")["mds"].to_dict())
-F9 = found.at_success()[["strength", "reached", "success", "side effects", "side effects low", "side effects high"]]  # fmt: skip
+F9 = found.at_level()[["strength", "reached", "success", *(f"side effects / change{end}" for end in ("", " low", " high"))]]  # fmt: skip
 folder.table(F9, "F9_edits", "Glasses and age at a success rate of three in four")
 
 # %%
@@ -217,7 +217,7 @@ for ax, name in zip(axes, TARGETS, strict=True):
     for method in lines:
         curve = found.curve(method, name)
         style = {"Z": "-C1", "W": "-C0"}.get(method, ("--C" if "fixed" in method else ":C") + "10"[method[0] == "W"])  # fmt: skip
-        ax.plot([0, *curve["target's change"]], [0, *curve["others' change"]], style, marker=".", label=method)  # fmt: skip
+        ax.plot([0, *curve["target's change"]], [0, *curve["side effects"]], style, marker=".", label=method)  # fmt: skip
     ax.set(title=name, xlabel="change of the target (sd)", ylabel="mean change of others (sd)")
 axes[0].legend(fontsize="x-small")
 folder.save(figure, "F9_side_effects", "Side effects by the target's change, in both spaces", vector=True)  # fmt: skip
@@ -354,7 +354,7 @@ folder.save(image_grid(grid, row_labels=list(between)), "interpolation", "From o
 
 # %%
 if remark.styles:
-    effect = found.intervals("side effects")["side effects"]
+    effect = found.intervals("side effects / change")["side effects / change"]
     claims = {
         "separation, mean validation accuracy, W minus Z (papers: higher)": T1["w"].mean() - T1["z"].mean(),
         "mean |cosine| of normals, W over Z (papers: lower)": T2.loc["W: cosine of normals", "mean |value|"] / T2.loc["Z: cosine of normals", "mean |value|"],

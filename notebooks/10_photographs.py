@@ -160,7 +160,7 @@ folder.save(F10, "F10_inversion", "Z and the encoder show another person, W+ kee
 
 # %%
 known = load_known(G)
-count = len(known.codes[TRUE])
+count = len(known.latents[TRUE])
 which = int(torch.randint(count, (1,), generator=torch.Generator().manual_seed(seed)))
 if not smoke:
     again = invert_known(G, which, ways=(BOTH,))[1][BOTH]
@@ -179,10 +179,10 @@ folder.table(pd.DataFrame(rows).T, "known_latents", f"Mean and 95 % bootstrap in
 # %%
 FEW = 1 if smoke else 4
 with torch.no_grad():
-    originals = synthesize_each(fast, known.codes[TRUE], 512)
-    known.codes[ENCODED] = load_encoder(G.name)(originals)
-columns = {way: synthesize_each(fast, codes[:FEW], 512) for way, codes in known.codes.items()}
-columns |= {f"{way},\nolder": synthesize_each(fast, linear["age"].edit(known.codes[way][:FEW], 3.0), 512)
+    originals = synthesize_each(fast, known.latents[TRUE], 512)
+    known.latents[ENCODED] = load_encoder(G.name)(originals)
+columns = {way: synthesize_each(fast, codes[:FEW], 512) for way, codes in known.latents.items()}
+columns |= {f"{way},\nolder": synthesize_each(fast, linear["age"].edit(known.latents[way][:FEW], 3.0), 512)
             for way in (TRUE, ENCODED, IN_W, BOTH)}  # fmt: skip
 order = [TRUE, "Z", ENCODED, IN_W, BOTH, *(way for way in columns if "older" in way)]
 grid = F.avg_pool2d(torch.stack([columns[way] for way in order], 1).flatten(0, 1), 2).unflatten(0, (FEW, -1))  # fmt: skip
@@ -226,7 +226,7 @@ folder.save(grid, "methods", "One photograph, four methods: linear and SGF add g
 # and pasting alone change.
 
 # %%
-photograph.codes, photograph.generator = found[both], bent
+photograph.latents, photograph.generator = found[both], bent
 ends = [photograph.aligned.photo]
 for edit in ({}, {"age": 3.0}, {"smile": -3.0}):
     ends.append(photograph.pasted(photograph.edited(edit, ["glasses"], boundaries)))
@@ -255,7 +255,7 @@ folder.table(pd.DataFrame(separated), "F11_separation", f"Validation accuracy of
 images = torch.cat([F.avg_pool2d(originals, 8), F.avg_pool2d(target, 16)])
 with torch.no_grad():
     drawn = {"trained together": together.synthesize(together.encode(images)), "encoder afterwards": afterwards.synthesize(afterwards.encode(images)),
-             "FFHQ, encoder afterwards": torch.cat([fast.synthesize(c, size=64) for c in (*known.codes[ENCODED], photograph.encoded)])}  # fmt: skip
+             "FFHQ, encoder afterwards": torch.cat([fast.synthesize(c, size=64) for c in (*known.latents[ENCODED], photograph.encoded)])}  # fmt: skip
 rows = {}
 for name, values in drawn.items():
     error = 10 * torch.log10(4 / (values - images).square().mean((1, 2, 3)))
@@ -354,7 +354,7 @@ if not smoke:
 from facenb.latents import Latents
 from facenb.widgets.explorer import Explorer
 
-own = Latents(torch.cat([found[both].values, known.codes[BOTH].values]), "w+")
+own = Latents(torch.cat([found[both].values, known.latents[BOTH].values]), "w+")
 Explorer(G, boundaries.select(["smile", "age", "glasses", "yaw", "gender", "long_hair"]), latents=own)  # fmt: skip
 
 # %%

@@ -35,19 +35,20 @@ from IPython.display import Markdown, display
 import facenb
 from facenb.editors import read_editors
 from facenb.figures import FigureFolder, heatmap, image_grid, synthesize_each
-from facenb.methods.compared import (
+from facenb.methods.all_methods import YOURS, AllMethods
+from facenb.methods.compare_all import (
+    LEVEL,
     TARGETS,
     Sizes,
-    bench_of,
     compare_all,
     editors_of,
+    faces_of,
     population,
     with_method,
 )
-from facenb.methods.lineup import YOURS, LineUp
-from facenb.metrics.bench import LEVEL
-from facenb.metrics.judged import CHECKED, MEAN_TOLERANCE, check, load_judged
-from facenb.metrics.judged_table import FEWEST, MEASURES, Opinion, sides_changed
+from facenb.metrics.compare_table import FEWEST, MEASURES, Comparison, text
+from facenb.metrics.measurements import CHECKED, MEAN_TOLERANCE, check, load_measurements
+from facenb.metrics.ranking import best, sides_changed, success_of_trainings
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.samples import load_samples
@@ -98,26 +99,26 @@ smoke = profile == "smoke"
 measured = not remark.own or smoke
 samples = load_samples(G, scorers, sizes.samples if measured else 20_000, check=False)
 targets = [n for n in TARGETS if n in scorers.names][: 2 if smoke else None]
-judged = None if measured else load_judged(G.name)
-bench = bench_of(G, samples, judged, **({"faces": 12 if smoke else 20, "calibrating": 4} if measured else {}))
+data = None if measured else load_measurements(G.name)
+faces = faces_of(G, samples, data, **({"faces": 12 if smoke else 20, "calibrating": 4} if measured else {}))
 yours = {n: next(iter(read_editors(file, G).values())) for n, file in FILES.items()}
-line = LineUp(bench.generator, samples, targets, profile, seed, yours)
+methods = AllMethods(faces.generator, samples, targets, profile, seed, yours)
 if measured:
-    remark("no measured edits ship for it; sixteen faces at most are edited here, too few for an interval.")
+    remark("no measured edits ship for it; sixteen faces at most are edited here, too few for most intervals.")
     few = Sizes(8 if smoke else 16, 0 if smoke else 4, 0)
-    judged = compare_all(bench, line, population(G, bench.panel, 64), few)
+    data = compare_all(faces, methods, population(G, faces.scorers, 64), few)
 elif FILES:
-    judged = with_method(judged, bench, YOURS, line.entries()[YOURS](), Sizes(judged.faces))
-suite, others = (Opinion(judged, i, sizes.bootstrap, seed) for i in (False, True))
-N, METHODS, TARGETS = judged.faces, judged.methods, judged.targets
+    data = with_method(data, faces, YOURS, methods.entries()[YOURS](), Sizes(data.most))
+suite, others = (Comparison(data, i, sizes.bootstrap, seed) for i in (False, True))
+N, METHODS, TARGETS = data.most, data.methods, data.targets
 
 # %% [markdown]
 # A check of what was loaded: 64 edits, drawn at random, are made, drawn and scored again. They must agree to the rounding
 # of bfloat16, or the notebook stops here.
 
 # %%
-EDITORS = editors_of(line, judged)
-check(judged, bench, EDITORS, 16 if smoke else CHECKED)
+EDITORS = editors_of(methods, data)
+check(data, faces, EDITORS, 16 if smoke else CHECKED)
 absent = [t for t in targets if t not in TARGETS]
 display(Markdown(f"{len(METHODS)} methods, {N} faces, targets {', '.join(TARGETS)}{'; **not measured yet: ' + ', '.join(absent) + '** (`python -m scripts.compare_methods`)' if absent else ''}. "
                  f"The edits that were made again agree: less than {MEAN_TOLERANCE} standard deviations in the mean."))  # fmt: skip
@@ -126,28 +127,19 @@ display(Markdown(f"{len(METHODS)} methods, {N} faces, targets {', '.join(TARGETS
 # ### The table
 #
 # Means over the targets, with 95 % intervals over faces (bootstrap, the same resamples for all methods). *Success*: the target is
-# on its other side. *Worst*: the change of the score that changes most. *Person*: the same by SFace. *Attributes*: the other
-# scores that change by less than a standard deviation. A method that turned next to no calibration face over towards a target was not
+# on its other side. *Identity*: of the successes, the same person by SFace. *Both*: on its other side and the same person. *Attributes*: of the successes, the other
+# scores that change by less than a standard deviation. *Side effects / change*: per standard deviation of the target. *Worst*: the change
+# of the score that changes most. *Targets*: how many the method was drawn for. A method that turned next to no calibration face over towards a target was not
 # drawn on the other faces. Its success is that of the calibration faces, and the other measures leave the target out.
 
 
 # %%
-def text(estimate: float, low: float, high: float) -> str:
-    ends = "" if low != low else f" [{low:.2f}, {high:.2f}]"
-    return "—" if estimate != estimate else f"{estimate:.2f}{ends}"
+def table(found: Comparison) -> pd.DataFrame:
+    facts = {m: {"to learn": f["told"] or f"{f['seconds'] or 0:.2g} s", "labels": f"{f['labels']:,}"} for m, f in data.facts.items()}
+    return found.table().join(pd.DataFrame(facts).T)
 
 
-def row(opinion: Opinion, method: str) -> dict[str, object]:
-    fact, cells = judged.facts[method], [judged.cells[method, t] for t in TARGETS]
-    spent = [c.seconds for c in cells if c.seconds == c.seconds]
-    return {m: text(*opinion.mean(m, method)) for m in MEASURES} | {
-        "targets": f"{sum(len(c.judged) > 0 for c in cells)} of {len(cells)}",
-        "to learn": fact["told"] or f"{fact['seconds'] or 0:.2g} s",
-        "ms an edit": f"{1000 * sum(spent) / len(spent):.2g}" if spent else "—",
-        "labels": f"{fact['labels']:,}"}  # fmt: skip
-
-
-T1 = pd.DataFrame({m: row(suite, m) for m in METHODS}).T.rename_axis("method")
+T1 = table(suite)
 folder.table(T1, "T1_methods", f"All methods at side effects of {LEVEL} sd, means over the targets, {N} faces, by the suite")
 
 # %% [markdown]
@@ -156,22 +148,22 @@ folder.table(T1, "T1_methods", f"All methods at side effects of {LEVEL} sd, mean
 # At equal side effects. Why a cell was not drawn, or has no editor, stands below, with the strengths.
 
 # %%
-success = suite.frame("success")
-figure, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
+BY = {m: suite.intervals(m) for m in MEASURES}
+SUCCESS = BY["success"]["success"].unstack()[["mean", *TARGETS]].loc[list(METHODS)]
 WALKS = ("SGF, looking", "latent optimisation")
-count = {m: max(len(judged.cells[m, t].judged) for t in TARGETS) for m in METHODS}
-heatmap(ax, success.rename(index={m: f"{m} ({n} faces)" for m, n in count.items() if 0 < n < N}), 0, 1, cmap="crest")
+figure, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
+count = {m: max(len(data.edits[m, t].judged) for t in TARGETS) for m in METHODS}
+heatmap(ax, SUCCESS.rename(index={m: f"{m} ({n} faces)" for m, n in count.items() if 0 < n < N}), 0, 1, cmap="crest")
 ax.set_title(f"success at side effects of {LEVEL} sd")
 folder.save(figure, "T2_success", f"Success of every method and target at side effects of {LEVEL} sd", vector=True)
 
 # %%
-KEYS = [(m, t) for m in METHODS for t in TARGETS]
 detail = {}
-for m, t in KEYS:
-    cell = judged.cells[m, t]
-    detail[m, t] = {"editor": judged.facts[m]["editors"].get(t, ""), "faces": len(cell.judged), "strength": cell.strength,
-                    **{k: text(*suite.interval(k, m, t)) for k in MEASURES}, "changes most": suite.worst_attribute(m, t),
-                    "strengths tried": " to ".join(f"{s:.3g}" for s in cell.strengths.tolist()), "reason": cell.reason}  # fmt: skip
+for m, t in data.edits:
+    edits = data.edits[m, t]
+    detail[m, t] = {"editor": data.facts[m]["editors"].get(t, ""), "faces": len(edits.judged), "strength": edits.strength,
+                    **{k: text(*BY[k].loc[(m, t)]) for k in MEASURES}, "changes most": suite.changes_most(m, t),
+                    "strengths tried": " to ".join(f"{s:.3g}" for s in edits.strengths.tolist()), "reason": edits.reason}  # fmt: skip
 detail = pd.DataFrame(detail).T.rename_axis(["method", "target"])
 folder.table(detail, "T2_cells", "Every method and target: editor, strength, measures with intervals, reasons")
 
@@ -182,40 +174,41 @@ folder.table(detail, "T2_cells", "Every method and target: editor, strength, mea
 # (the paired difference's interval includes 0).
 
 # %%
-BEST = {t: suite.best(t) for t in TARGETS}
+BEST = {t: best(suite, t) for t in TARGETS}
 lines = []
-for t in TARGETS:
-    best = BEST[t]
-    head = text(*suite.interval("success", best[0], t)) if best else ""
-    rest = f"; not significantly below: {', '.join(best[1:])}" if best[1:] else "; all others are significantly below"
-    few = N < FEWEST
-    lines.append(f"- **{t}**: " + (f"{best[0]} {head}{'; too few faces for an interval' if few else rest}." if best else "no method was drawn."))
+for t, first in BEST.items():
+    rest = f"; not significantly below: {', '.join(first[1:])}" if first[1:] else "; all others are significantly below"
+    rest = "; too few faces for an interval" if N < FEWEST else rest
+    lines.append(f"- **{t}**: " + (f"{first[0]} {text(*BY['success'].loc[(first[0], t)])}{rest}." if first else "no method was drawn."))
 display(Markdown("\n".join(lines)))
 folder.number("best", BEST)
+folder.number("best, with the same person", {t: best(suite, t, "both") for t in TARGETS})
 
 # %%
-gaps = {f"{a} minus {b}": {t: suite.difference("success", a, b, t) for t in TARGETS} for a, b in
-        (("latent transformer", "InterFaceGAN, W"), ("InterFaceGAN, W, conditioned", "InterFaceGAN, W"),
-         ("InterFaceGAN, W", "InterFaceGAN, Z"), ("SGF, with noise", "SGF"), ("SGF", "InterFaceGAN, W"), ("DTH", "SDD"))
-        if {a, b} <= set(METHODS)}  # fmt: skip
-T3 = pd.DataFrame({k: {t: text(*v) for t, v in row.items()} for k, row in gaps.items()}).T
-folder.table(T3, "T3_differences", "Differences of success at equal side effects, paired 95 % intervals")
+PAIRS = (("latent transformer", "InterFaceGAN, W"), ("InterFaceGAN, W, conditioned", "InterFaceGAN, W"), ("InterFaceGAN, W", "InterFaceGAN, Z"),
+         ("SGF, with noise", "SGF"), ("SGF", "InterFaceGAN, W"), ("DTH", "SDD"))  # fmt: skip
+ENDS = ["difference", "low", "high"]
+gaps = {(f"{a} minus {b}", m): suite.difference(a, b, m)[ENDS] for a, b in PAIRS if {a, b} <= set(METHODS) for m in ("success", "both")}
+T3 = pd.DataFrame({k: {t: text(*gap.loc[t]) for t in gap.index} for k, gap in gaps.items()}).T.rename_axis(["methods", "measure"])
+folder.number("differences at equal side effects", {", ".join(k): gap.loc["mean"].to_dict() for k, gap in gaps.items()})
+folder.table(T3, "T3_differences", "Differences at equal side effects, paired 95 % intervals")
 
 # %% [markdown]
 # ### Other trainings
 #
 # What a second training changes. InterFaceGAN is fitted to three parts of the samples without a sample in common, the
-# transformer from two other seeds. The methods that are not here have one training, and nothing is known of another.
+# transformer and SGF's mapping from two other seeds. The methods that are not here have one training, and nothing is known of another.
 
 # %%
 again = {}
-for (m, t), trained in judged.again.items():
-    rates = [suite.success_of(t, columns) for columns in trained]
-    own = suite.success_of(t, judged.cells[m, t].judged[: len(trained[0])])
-    again[m, t] = {"faces": len(trained[0]), "this": own, "lowest": min(rates), "highest": max(rates)}
+for m, t in data.again:
+    own, *others_of = success_of_trainings(suite, m, t)
+    again[m, t] = {"faces": len(data.again[m, t][0]), "this": own, "lowest": min(others_of), "highest": max(others_of)}
 if again:
-    folder.table(pd.DataFrame(again).T.rename_axis(["method", "target"]), "T4_trainings", "Success of further trainings")
-    folder.number("trainings, mean range", float(pd.DataFrame(again).T.eval("highest - lowest").mean()))
+    again = pd.DataFrame(again).T.rename_axis(["method", "target"])
+    folder.table(again, "T4_trainings", "Success of further trainings")
+    spread = again[["this", "lowest", "highest"]]
+    folder.number("trainings, mean range", (spread.max(1) - spread.min(1)).groupby("method", sort=False).mean().to_dict())
 
 # %% [markdown]
 # ### Learned with one set of scorers, measured by another
@@ -223,13 +216,13 @@ if again:
 # The same edits at the same strengths. Success is of the faces that both sets put on the same side beforehand.
 
 # %%
-second = others if others.names else None
+second = others if others.scores else None
 if second is None:
     remark("there are no independent scorers for its framing.")
 else:
-    T5 = pd.DataFrame({m: row(second, m) for m in METHODS}).T.rename_axis("method")
-    display(folder.table(T5, "T5_independent", f"The table by the independent scorers, {N} faces"))
-    folder.number("success, independent", {m: {t: v for t, v in r.items() if v == v} for m, r in second.frame("success").T.to_dict().items()})
+    SECOND = second.intervals("success")["success"].unstack()[["mean", *TARGETS]].loc[list(METHODS)]
+    display(folder.table(table(second), "T5_independent", f"The table by the independent scorers, {N} faces"))
+    folder.number("success, independent", {m: {t: v for t, v in r.items() if v == v} for m, r in SECOND.T.to_dict().items()})
 
 # %%
 if second is not None:
@@ -244,7 +237,7 @@ if second is not None:
 # %%
 figure, ax = plt.subplots(figsize=(5, 4.2), layout="constrained")
 for t in TARGETS:
-    ax.scatter(success[t], others.frame("success")[t] if second else success[t], label=t, s=18)
+    ax.scatter(SUCCESS[t], SECOND[t] if second else SUCCESS[t], label=t, s=18)
 ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
 ax.set(xlabel="success by the scorers that taught", ylabel="success by the independent ones")
 ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
@@ -257,15 +250,15 @@ folder.save(figure, "T5_two_opinions", "Success by either set of scorers, every 
 
 # %%
 SHOWN = [t for t in ("smile", "glasses", "age", "gender") if t in TARGETS][:3]
-quality = judged.before[bench.rows(N), judged.names.index("quality")]
-face = bench.rows(N)[quality.argmax()][None]
+quality = data.before[data.judged[:N], data.names.index("quality")]
+face = data.judged[quality.argmax()][None]
 drawn = [m for m in METHODS if any((m, t) in EDITORS for t in SHOWN)]
 blank = torch.ones(1, 3, G.scoring_size, G.scoring_size)
 rows = []
 for t in SHOWN:
-    signed = {m: float(bench.signs(t)[face]) * judged.cells[m, t].strength for m in drawn}
-    codes = [EDITORS[m, t].edit(bench.latents[EDITORS[m, t].space][face], signed[m]) if (m, t) in EDITORS else None for m in drawn]
-    rows.append(torch.cat([synthesize_each(bench.generator, bench.latents["z"][face], G.scoring_size), *(blank if c is None else synthesize_each(bench.generator, c, G.scoring_size) for c in codes)]))
+    signed = {m: float(faces.signs(t)[face]) * data.edits[m, t].strength for m in drawn}
+    codes = [EDITORS[m, t].edit(faces.latents(EDITORS[m, t].space)[face], signed[m]) if (m, t) in EDITORS else None for m in drawn]
+    rows.append(torch.cat([synthesize_each(faces.generator, faces.latents("z")[face], G.scoring_size), *(blank if c is None else synthesize_each(faces.generator, c, G.scoring_size) for c in codes)]))
 half = -(-(len(drawn) + 1) // 2)
 grid = torch.stack([torch.cat([r, blank])[: 2 * half].unflatten(0, (2, half)) for r in rows]).flatten(0, 1)
 names = ["original", *drawn]
@@ -279,15 +272,17 @@ for k, part in enumerate((names[:half], names[half:])):
 
 # %%
 folder.number("faces", N)
-for measure in MEASURES:
-    folder.number(measure, {m: {t: v for t, v in r.items() if v == v} for m, r in suite.frame(measure).T.to_dict().items()})
-folder.number("intervals of success", {m: {t: dict(zip(("estimate", "low", "high"), suite.interval("success", m, t), strict=True)) for t in TARGETS if N >= FEWEST and len(judged.cells[m, t].judged) >= FEWEST} for m in METHODS})
-folder.number("costs", {m: {k: str(T1.loc[m, k]) for k in ("to learn", "ms an edit", "labels", "targets")} for m in METHODS})
-folder.number("reasons", {m: {t: judged.cells[m, t].reason for t in TARGETS if judged.cells[m, t].reason} for m in METHODS})
+folder.number("faces that walk", max((n for m, n in count.items() if m in WALKS), default=0))
+for measure, frame in BY.items():
+    folder.number(measure, {m: frame[measure][m].dropna().to_dict() for m in METHODS})
+ends = BY["success"].rename(columns={"success": "estimate"}).dropna()
+folder.number("intervals of success", {m: ends.loc[m].T.to_dict() for m in METHODS if m in ends.index})
+folder.number("costs", T1[["to learn", "ms an edit", "labels", "targets"]].T.to_dict())
+folder.number("reasons", {m: {t: data.edits[m, t].reason for t in TARGETS if data.edits[m, t].reason} for m in METHODS})
 if remark.own and not smoke:
-    effects = suite.frame("side effects").drop(columns="mean").loc[[m for m in METHODS if m not in WALKS]]
-    assert (effects.stack().dropna().sub(LEVEL).abs() < 0.25).all()
-    assert success.loc["InterFaceGAN, W", "mean"] > success.loc["SeFa", "mean"]
+    drawn = BY["side effects"]["side effects"].drop(list(WALKS)).drop("mean", level="target")
+    assert (drawn.dropna() - LEVEL).abs().lt(0.25).all()
+    assert SUCCESS.loc["InterFaceGAN, W", "mean"] > SUCCESS.loc["SeFa", "mean"]
 
 # %% [markdown]
 # ## Try it
@@ -297,7 +292,7 @@ if remark.own and not smoke:
 # %%
 from facenb.widgets.side_by_side import SideBySide
 
-SideBySide(bench, EDITORS, [suite, others] if second else [suite], drawn[:4])
+SideBySide(faces, EDITORS, [suite, others] if second else [suite], drawn[:4])
 
 # %% [markdown]
 # ## Exercises

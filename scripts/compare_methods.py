@@ -7,7 +7,7 @@ from one image of 256 pixels in bfloat16. Faces come from fixed seeds, strengths
 faces. Scores are kept in the cache a block of edits at a time: what was killed goes on where it
 was, and a run for more faces begins with those of a run for fewer. An edit takes a sixth of a
 second on one core: an hour for all methods and 204 faces. facenb/data holds the result as
-judged_NAME.safetensors.
+comparison_NAME.safetensors.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ import torch
 import facenb
 from facenb.editors import Editor, read_editors
 from facenb.generators import DEFAULT, Generator
-from facenb.methods.compared import (
+from facenb.methods.all_methods import AllMethods
+from facenb.methods.compare_all import (
     JUDGED,
     POPULATION,
     POPULATION_SEED,
+    PROTOCOL,
     PSI,
     SEED,
     TARGETS,
     Sizes,
-    bench_of,
     compare_all,
+    faces_of,
     population,
 )
-from facenb.methods.lineup import LineUp
-from facenb.metrics.bench import LEVEL, RELATIVE
 from facenb.samples import load_samples
 
 
@@ -68,28 +68,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     generator = facenb.load_generator(DEFAULT)
     scorers = facenb.load_scorers()
     samples = load_samples(generator, scorers, 20_000, check=False)
-    bench = bench_of(generator, samples)
+    faces = faces_of(generator, samples)
     yours = directions(options.directions, generator)
-    line = LineUp(bench.generator, samples, options.targets, yours=yours)
+    methods = AllMethods(faces.generator, samples, options.targets, yours=yours)
     provenance = {
         "command": f"python -m scripts.compare_methods --faces {options.faces} --walked "
         f"{options.walked} --again {options.again} --population {options.population} "
         f"--targets {' '.join(options.targets)}",
-        "generator": bench.generator.fingerprint,
-        "scorers": bench.panel.fingerprint,
+        "generator": faces.generator.fingerprint,
+        "scorers": faces.scorers.fingerprint,
         "seeds": {"faces": SEED, "population": POPULATION_SEED},
         "population": options.population,
         "truncation": PSI,
-        "size": bench.generator.scoring_size,
-        "side effect": LEVEL,
-        "strengths tried": RELATIVE,
+        "size": faces.generator.scoring_size,
+        "equal": f"{PROTOCOL.equal} of {PROTOCOL.level} standard deviations",
         "hardware": f"{platform.machine()}, torch {torch.__version__}",
     }
     sizes = Sizes(options.faces, options.walked, options.again)
-    known = population(generator, bench.panel, options.population)
-    judged = compare_all(bench, line, known, sizes, options.methods, print, provenance)
+    known = population(generator, faces.scorers, options.population)
+    data = compare_all(faces, methods, known, sizes, options.methods, print, provenance)
     if options.out:
-        judged.write(options.out)
+        data.write(options.out)
         print(f"{options.out.name}: {options.out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -28,19 +28,17 @@ from facenb.editors import Editors
 from facenb.errors import AssetError, FacenbError, unknown
 from facenb.generators import DEFAULT, Generator, absolute, load_generator
 from facenb.methods.by_attribute import by_attribute
-from facenb.methods.compared import SEED, TARGETS
+from facenb.methods.compare_all import SEED, TARGETS
 from facenb.methods.ganspace import GANSpace
 from facenb.methods.interfacegan import InterFaceGAN
 from facenb.methods.latent_transformer import LatentTransformer, label_thresholds
 from facenb.methods.sefa import SeFa
 from facenb.methods.two_stage.trained import train_all
-from facenb.metrics.bench import conditions_of
 from facenb.metrics.compare import compare
-from facenb.metrics.compare_table import RATE
 from facenb.presets import Profile, load_profile
 from facenb.samples import load_samples
 from facenb.sampling import ScoredSamples, scored_by
-from facenb.scorers import ScorerSuite, load_scorers
+from facenb.scorers import ScorerSuite, conditions_of, load_scorers
 from facenb.seeds import random_for
 from facenb.storage.cache import key
 from facenb.storage.files import atomic_write
@@ -165,8 +163,10 @@ def _measure(world: World, sweep: Sweep, method: str, target: str, seed: int) ->
     )  # fmt: skip
     mds = result.mds().loc[(method, target)].to_dict()
     ends = {"mds": mds["mds"], "mds low": mds["low"], "mds high": mds["high"]}
-    found = ends | result.at_success(RATE).loc[(target, method)].to_dict()
-    return {name: value for name, value in found.items() if not name.startswith("identity")}
+    found = ends | result.at_level().loc[(target, method)].to_dict()
+    return {
+        name: value for name, value in found.items() if not name.startswith(("identity", "both"))
+    }
 
 
 def rows(

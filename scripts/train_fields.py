@@ -21,10 +21,9 @@ from torch import Tensor
 from facenb.generators import Generator, load_generator
 from facenb.methods.sgf import SurrogateGradientField, fit_sgf, load_config
 from facenb.methods.sgf.files import save_fields
-from facenb.metrics.bench import conditions_of
 from facenb.samples import SHARD, load_samples
 from facenb.sampling import ScoredSamples, sample_scored
-from facenb.scorers import load_scorers
+from facenb.scorers import conditions_of, load_scorers
 from facenb.scorers.captions import Captions, Grammar, SentenceEncoder
 from facenb.scorers.conditions import Landmarks
 

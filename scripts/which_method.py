@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from facenb.metrics.judged_table import FEWEST
+from facenb.metrics.compare_table import FEWEST
 from facenb.storage.files import atomic_write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,13 +69,20 @@ def _target(target: str, numbers: Mapping[str, dict]) -> str:
         return f"For {WORDS[target]} no method was drawn (T2_cells)."
     first = best[0]
     text = f"For **{WORDS[target]}** use {first}: success {_success(first, target, numbers)}, "
-    text += f"the same person on {_percent(numbers['person'][first][target])} (T2_cells)."
+    text += f"of these {_percent(numbers['identity'][first][target])} the same person (T2_cells)."
     if numbers["faces"] < FEWEST:
         text += " The faces are too few for a ranking."
     elif best[1:]:
         text += f" Not significantly worse: {'; '.join(best[1:])}."
     else:
         text += " All others are significantly worse."
+    kept = numbers["best, with the same person"][target]
+    if kept and kept[0] != first:
+        text += (
+            f" The target turned over *and* the same person: most often {kept[0]}, "
+            f"{_percent(numbers['both'][kept[0]][target])} of the faces against "
+            f"{_percent(numbers['both'][first][target])} (T2_cells)."
+        )
     second = numbers.get("success, independent", {}).get(first, {}).get(target)
     if second is None:
         return f"{text} There is no second scorer of it."
@@ -83,20 +90,20 @@ def _target(target: str, numbers: Mapping[str, dict]) -> str:
 
 
 def _needs(numbers: Mapping[str, dict]) -> list[str]:
-    success, person, costs = numbers["success"], numbers["person"], numbers["costs"]
+    success, both, costs = numbers["success"], numbers["both"], numbers["costs"]
     ranked = [m for m in _by_mean(success) if m not in WALKS]
-    keeps = [m for m in _by_mean(person) if m in ranked and success[m]["mean"] >= 0.5]
+    keeps = [m for m in _by_mean(both) if m in ranked]
     none = [m for m in ranked if costs[m]["labels"] == "0"]
     first = ranked[0]
     found = [
-        f"For all targets at once: {first}, mean success {success[first]['mean']:.2f}, the same "
-        f"person on {_percent(person[first]['mean'])}; next {ranked[1]}, "
-        f"{success[ranked[1]]['mean']:.2f} and {_percent(person[ranked[1]]['mean'])} (T1_methods)."
+        f"For all targets at once: {first}, mean success {success[first]['mean']:.2f}; next "
+        f"{ranked[1]}, {success[ranked[1]]['mean']:.2f} (T1_methods)."
     ]
     if keeps:
         found.append(
-            f"To keep the person: {keeps[0]}, on {_percent(person[keeps[0]]['mean'])} of the "
-            f"faces, of the methods with a mean success of one half or more (T1_methods)."
+            f"To keep the person as well: {keeps[0]}, target and person on "
+            f"{_percent(both[keeps[0]]['mean'])} of the faces; {first} on "
+            f"{_percent(both[first]['mean'])} (T1_methods)."
         )
     if none:
         found.append(
@@ -116,7 +123,7 @@ def _needs(numbers: Mapping[str, dict]) -> list[str]:
             f"To reach a given score rather than to move a slider: {method}, which stops when the "
             f"score is there; success {success[method]['mean']:.2f} at side effects of "
             f"{numbers['side effects'][method]['mean']:.2f} standard deviations, "
-            f"{_time(quick[method])} an edit, on too few faces for an interval (T1_methods)."
+            f"{_time(quick[method])} an edit, on {numbers['faces that walk']} faces (T1_methods)."
         )
     return found
 

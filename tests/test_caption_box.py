@@ -69,8 +69,8 @@ def grey(image):
 
 
 def test_the_first_sentence_is_walked_to_at_once_and_the_faces_are_shown(box):
-    assert (box.found.codes != FACES.values).any(dim=1).all()
-    edited = box._generator.synthesize(Latents(box.found.codes, "z"))
+    assert (box.found.latents != FACES.values).any(dim=1).all()
+    edited = box._generator.synthesize(Latents(box.found.latents, "z"))
     for i, words in enumerate(Words().captions(edited)):
         assert abs(grey(box._after[i]) - (float(edited[i].mean()) + 1) * 127.5) < 1
         assert (
@@ -91,7 +91,7 @@ def test_what_is_typed_is_walked_to_once_with_enter_and_a_click(box, monkeypatch
     assert box.found.conditions.shape[1:] == (2, 2)
     assert torch.equal(box.found.target[0], torch.tensor(VECTORS["a dark face"]))
     assert box.found.status[0] == "already met"  # the first face is dark: left as it is
-    assert torch.equal(box.found.codes[0], FACES.values[0])
+    assert torch.equal(box.found.latents[0], FACES.values[0])
 
 
 def test_a_sentence_unlike_all_captions_is_announced(box):

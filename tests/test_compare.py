@@ -16,12 +16,13 @@ from facenb.errors import SpaceError, UnknownNameError
 from facenb.generators import Generator, load_generator
 from facenb.latents import Latents
 from facenb.metrics.compare import compare
+from facenb.metrics.compare_table import FEWEST, MEASURES
 from facenb.metrics.preservation import embed, false_acceptance_threshold
 from facenb.metrics.trials import strength_for
 from facenb.sampling import score_once
 from facenb.scorers import Attribute, load_identity, load_scorers
 
-DIM, N = 4, 8
+DIM, N = 4, 32
 NAMES = ("smile", "age", "hat", "quality")
 SMILE, AGE, HAT, QUALITY = torch.eye(DIM)
 
@@ -102,6 +103,7 @@ def line(direction: torch.Tensor, space: str = "z") -> LinearEditor:
 # Half of the faces smile and have to stop, half have to begin; each is 1 away from its other side.
 FACES = torch.tensor([-1.0, 1.0] * (N // 2))[:, None] * SMILE - 5 * AGE
 THRESHOLDS = torch.zeros(DIM)
+PER_CHANGE = "side effects / change"
 DEVIATIONS = torch.tensor([2.0, 0.5, 1.0, 1.0])
 PURE, ENTANGLED = {"smile": line(SMILE)}, {"smile": line(SMILE + AGE)}
 STRENGTHS = [1.0, 2.0]
@@ -131,7 +133,7 @@ def test_a_curve_and_its_area_by_hand():
     assert entangled["harmonic mean"].tolist() == pytest.approx([0, 2 / 3, 2 / 3])
     step = np.array([0.5, 1.5, 2.0]) / math.sqrt(2)
     assert entangled["target's change"].tolist() == pytest.approx(step / 2, abs=1e-6)
-    assert entangled["others' change"].tolist() == pytest.approx(step / 0.5 / 2, abs=1e-6)
+    assert entangled["side effects"].tolist() == pytest.approx(step / 0.5 / 2, abs=1e-6)
     mds = found.mds()
     assert mds.loc[("pure", "smile")].tolist() == [1, 1, 1]
     assert mds.loc[("entangled", "smile")].tolist() == [0.75] * 3  # from (0, 1) to (1, 0.5)
@@ -152,82 +154,101 @@ def test_what_counts_as_a_change_is_the_callers():
 def test_strengths_side_effects_and_identity_by_hand():
     methods = {"pure": PURE, "entangled": ENTANGLED, "hat": {"smile": line(SMILE + 0.5 * HAT)}}
     found = run(methods, strengths=[0.5, 1.5], identity=IDENTITY)
-    rows = found.at_success(0.75).loc["smile"]
+    rows = found.at_level().loc["smile"]
     assert rows.index.tolist() == list(methods)
     assert rows["strength"].tolist() == pytest.approx([1.25] * 3)
     assert rows["reached"].all()
     # 1.25/√2 < 1: linear between the strengths tried promised more than the faces do
     assert rows["success"].tolist() == [1, 0, 1]
-    assert rows.loc["pure", ["identity", "attributes", "side effects"]].tolist() == [1, 1, 0]
+    assert rows.loc["pure", ["identity", "attributes", PER_CHANGE]].tolist() == [1, 1, 0]
     assert rows.loc["entangled", ["identity", "attributes"]].isna().all()
-    assert rows.loc["entangled", "side effects"] == pytest.approx(2)  # (2 / 0.5 of age, 0) / 2
-    assert rows.loc["hat", "side effects"] == pytest.approx(0.5 * 2 / 2)
+    assert rows.loc["entangled", PER_CHANGE] == pytest.approx(2)  # (2 / 0.5 of age, 0) / 2
+    assert rows.loc["entangled", "side effects"] == pytest.approx(1.25 / math.sqrt(2) / 0.5 / 2)
+    assert rows.loc["entangled", "worst"] == pytest.approx(1.25 / math.sqrt(2) / 0.5)
+    assert (rows["quality"] == 0).all()
+    assert rows.loc["hat", PER_CHANGE] == pytest.approx(0.5 * 2 / 2)
     effects = found.side_effects().loc["smile"]
     assert effects.loc["pure", ["age", "hat", "mean"]].tolist() == [0, 0, 0]
     assert effects.loc["entangled", ["age", "hat", "mean"]].tolist() == pytest.approx([4, 0, 2])
     assert effects["smile"].isna().all() and "quality" not in effects
 
     found = run(methods, identity=IDENTITY)  # strengths 1 and 2
-    rows = found.at_success().loc["smile"]
+    rows = found.at_level().loc["smile"]
     assert rows.loc["entangled", "strength"] == pytest.approx(1.75)
     ends = ["success", "identity", "attributes", "attributes low", "attributes high"]
     assert rows.loc["entangled", ends].tolist() == [1, 0, 0.5, 0.5, 0.5]
 
 
 def test_a_strength_is_found_on_other_faces_than_those_it_is_judged_on():
-    rows = run({"pure": PURE}).trials  # which faces are which depends on the seed alone
+    rows = run({"pure": PURE}).data  # which faces are which depends on the seed alone
     assert sorted(torch.cat([rows.calibration, rows.judged]).tolist()) == list(range(N))
     far = FACES.clone()
     far[rows.judged, 0] *= 1.5
-    found = run({"pure": PURE}, far, strengths=[0.5, 1.5, 2.5]).at_success(1).loc[("smile", "pure")]
+    found = run({"pure": PURE}, far, strengths=[0.5, 1.5, 2.5], level=1)
+    found = found.at_level().loc[("smile", "pure")]
     assert found["reached"] and found["strength"] == 1.5  # all faces that are 1 away
-    assert found["success"] == 0.5  # from +1.5 to 0 is over, from −1.5 to 0 is not
-    other = run({"pure": PURE}, seed=1).trials
+    falls = (far[rows.judged, 0] > 0).double().mean()
+    assert found["success"] == falls  # from +1.5 to 0 is over, from −1.5 to 0 is not
+    other = run({"pure": PURE}, seed=1).data
     assert other.calibration.tolist() != rows.calibration.tolist()
 
 
 def test_strengths_tried_on_the_calibration_faces_alone():
     settings = {"calibration": 0.25, "identity": IDENTITY}
     generator, methods = Painter(), {"pure": PURE, "entangled": ENTANGLED}
-    few = run(methods, generator=generator, curves=False, **settings)
+    few = run(methods, generator=generator, curves=False, equal=None, **settings)
     assert generator.drawn == N + 2 * len(STRENGTHS) * (N // 4)
-    everywhere = run(methods, **settings)
-    assert few.trials.calibration.tolist() == everywhere.trials.calibration.tolist()
-    assert len(few.trials.calibration) == N // 4 and len(few.trials.judged) == N - N // 4
-    columns = ["strength", "reached", "success", "identity", "attributes", "side effects"]
-    for rate in (0.3, 1.0):
-        measured = (c.at_success(rate)[columns].astype(float) for c in (few, everywhere))
-        np.testing.assert_array_equal(*measured)
-    counted = len(few.trials.swept) * few.curve("pure", "smile")["success"]
-    assert (counted == counted.round()).all() and few.sweeps["pure", "smile"].scores.shape[0] == 2
+    columns = ["strength", "reached", "success", "identity", "attributes", PER_CHANGE]
+    for level in (0.3, 1.0):
+        both = [run(methods, level=level, curves=c, **settings) for c in (False, True)]
+        few, everywhere = both
+        assert few.data.calibration.tolist() == everywhere.data.calibration.tolist()
+        assert len(few.data.calibration) == N // 4 and len(few.data.judged) == N - N // 4
+        np.testing.assert_array_equal(*(c.at_level()[columns].astype(float) for c in both))
+    counted = len(few.data.swept) * few.curve("pure", "smile")["success"]
+    assert (counted == counted.round()).all()
+    assert few.data.edits["pure", "smile"].swept.shape[1] == N // 4
 
 
-@pytest.mark.parametrize("fraction", [0.0, 0.1, 1.0])
+def test_equal_side_effects_by_hand():
+    methods = {"entangled": ENTANGLED, "hat": {"smile": line(SMILE + 0.5 * HAT)}}
+    found = run(methods, strengths=[0.5, 1.5], equal="side effects", level=0.5)
+    rows = found.at_level().loc["smile"]
+    # age in halves of itself and the hat as it is, mean of two scores: √2 and √(1/20) a strength
+    expected = [0.5 / math.sqrt(0.5), 1.5]
+    assert rows["strength"].tolist() == pytest.approx(expected)
+    assert rows["reached"].tolist() == [True, False]
+    assert rows["side effects"].tolist() == pytest.approx([0.5, 1.5 * math.sqrt(0.05)], abs=1e-4)
+    assert found.data.protocol.equal == "side effects"
+    assert found.difference("entangled", "hat", "success")["difference"].isna().all()  # not equal
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.03, 1.0])
 def test_calibration_leaves_faces_on_both_sides(fraction):
     with pytest.raises(ValueError, match="leaves faces on both sides, given"):
         run({"pure": PURE}, calibration=fraction)
 
 
 def test_the_strength_for_a_rate_is_linear_between_those_tried():
-    strengths = torch.tensor([1.0, 2.0, 4.0])
-    success = torch.tensor([0.2, 0.6, 0.4])
+    strengths, success = [1.0, 2.0, 4.0], [0.2, 0.6, 0.4]
     assert strength_for(0.1, strengths, success) == (0.5, True)
     assert strength_for(0.5, strengths, success) == (pytest.approx(1.75), True)
     assert strength_for(0.6, strengths, success) == (2, True)
     assert strength_for(0.7, strengths, success) == (2, False)  # the best, not the strongest
-    assert strength_for(0.1, strengths, 0 * success) == (1, False)
-    with pytest.raises(ValueError, match="above 0 and up to 1, given 75"):
-        run({"pure": PURE}).at_success(75)
+    assert strength_for(0.1, strengths, [0.0] * 3) == (1, False)
+    for wrong in ({"level": 75}, {"level": 0.0}, {"equal": "identity"}):
+        with pytest.raises(ValueError, match="expected success or side effects and a level above"):
+            run({"pure": PURE}, **wrong)
 
 
 def test_an_edit_that_goes_nowhere_or_backwards_has_no_side_effects_per_move():
     found = run({"hat": {"smile": line(HAT)}, "back": {"smile": line(-SMILE)}})
-    rows = found.at_success().loc["smile"]
+    rows = found.at_level().loc["smile"]
     assert not rows["reached"].any() and (rows["success"] == 0).all()
     assert rows["strength"].tolist() == [1, 1]
-    assert rows["side effects"].isna().all() and found.side_effects()["mean"].isna().all()
+    assert rows[PER_CHANGE].isna().all() and found.side_effects()["mean"].isna().all()
     assert found.mds()["mds"].tolist() == [0, 0, 0, 0]
-    assert found.table().loc["hat", ["identity", "side effects"]].tolist() == ["—", "—"]
+    assert found.table().loc["hat", ["identity", PER_CHANGE]].tolist() == ["—", "—"]
 
 
 def spread(n: int = 60) -> torch.Tensor:
@@ -238,11 +259,11 @@ def test_methods_are_paired():
     leaning = {"smile": line(SMILE + 0.6 * AGE), "age": line(AGE + 0.3 * SMILE)}
     methods = {"pure": PURE | {"age": line(AGE)}, "leaning": leaning, "again": leaning}
     found = run(methods, spread(), targets=["smile", "age"], identity=IDENTITY, resamples=200)
-    for measure in ("mds", "success", "identity", "attributes", "side effects"):
+    for measure in MEASURES:
         same = found.difference("leaning", "again", measure)
         assert (same[["difference", "low", "high"]] == 0).all(axis=None)
         assert not same["significant"].any()
-    assert found.at_success().loc[("smile", "pure"), "identity"] == 1  # each face is its own person
+    assert found.at_level().loc[("smile", "pure"), "identity"] == 1  # each face is its own person
     table, mds = found.difference("pure", "leaning"), found.mds()["mds"]
     assert table.index.tolist() == ["smile", "age", "mean"]
     gap = mds["pure"] - mds["leaning"]
@@ -277,13 +298,13 @@ def test_editors_of_every_space_from_latents_in_z_or_w():
     methods = {space: {"smile": line(SMILE + AGE, space)} for space in ("z", "w", "w+")}
     steps = {"z": [1.0, 2.0], "w": [2.0, 4.0], "w+": [2.0, 4.0]}  # w = 2z
     found = run(methods, strengths=steps, identity=IDENTITY)
-    columns = ["success", "disentanglement", "target's change", "others' change"]
+    columns = ["success", "disentanglement", "target's change", "side effects"]
     expected = found.curve("z", "smile")[columns].to_numpy()
     for space in ("w", "w+"):
         assert np.allclose(found.curve(space, "smile")[columns], expected, atol=1e-6)
-    rows = found.at_success().loc["smile"]
+    rows = found.at_level().loc["smile"]
     assert rows["strength"].tolist() == pytest.approx([1.75, 3.5, 3.5])
-    assert rows["side effects"].tolist() == pytest.approx([2, 2, 2])
+    assert rows[PER_CHANGE].tolist() == pytest.approx([2, 2, 2])
     del methods["z"]
     lifted = run(methods, 2 * FACES, "w", strengths=steps)
     assert lifted.mds()["mds"].tolist() == [0.75] * 4
@@ -295,15 +316,16 @@ def test_targets_that_a_method_lacks_are_missing_and_no_error():
     methods = {"both": PURE | {"age": line(AGE)}, "smile only": PURE, "none": {}}
     found = run(methods, spread(), targets=["smile", "age"], identity=IDENTITY)
     mds = found.mds()["mds"]
-    assert mds["smile only"].isna().tolist() == [False, True, True]
+    assert mds["smile only"].isna().tolist() == [False, True, False]  # the mean of what is there
+    assert mds["smile only", "mean"] == mds["smile only", "smile"]
     assert mds["none"].isna().all() and mds["both"].notna().all()
-    rows = found.at_success()
+    rows = found.at_level()
     assert rows.loc[("age", "smile only")].drop("reached").isna().all()
     assert not rows.loc[("age", "smile only"), "reached"]
-    assert found.cost().loc["smile only"].isna().tolist() == [False, True, True]
+    assert found.cost().loc["smile only"].isna().tolist() == [False, True, False]
     table = found.table()
-    assert table.loc["none"].tolist() == ["—"] * 5 + ["0 of 2", "—"]
-    assert table.loc["both", "reached"] == "2 of 2"
+    assert table.loc["none"].tolist() == ["—"] * len(MEASURES) + ["0 of 2", "—"]
+    assert table.loc["both", "targets"] == "2 of 2"
     difference = found.difference("both", "smile only")
     assert difference["difference"].tolist() == [0, pytest.approx(math.nan, nan_ok=True), 0]
     assert found.difference("both", "none")["difference"].isna().all()
@@ -314,7 +336,7 @@ def test_targets_that_a_method_lacks_are_missing_and_no_error():
 def test_a_difference_at_a_rate_leaves_out_targets_where_one_method_does_not_reach_it():
     methods = {"pure": PURE | {"age": line(AGE)}, "weak": PURE | {"age": line(AGE + 9 * HAT)}}
     found = run(methods, spread(), targets=["smile", "age"])
-    assert not found.at_success().loc[("age", "weak"), "reached"]
+    assert not found.at_level().loc[("age", "weak"), "reached"]
     difference = found.difference("pure", "weak", "attributes")
     assert difference["difference"].isna().tolist() == [False, True, False]
     assert found.difference("pure", "weak")["difference"].notna().all()
@@ -323,55 +345,53 @@ def test_a_difference_at_a_rate_leaves_out_targets_where_one_method_does_not_rea
 def test_the_table_says_what_the_frames_say():
     found = run({"pure": PURE, "entangled": ENTANGLED}, identity=IDENTITY)
     table = found.table()
-    assert table.columns.tolist() == [
-        "mds",
-        "success",
-        "identity",
-        "attributes",
-        "side effects",
-        "reached",
-        "seconds per edit",
-    ]
+    assert table.columns.tolist() == [*MEASURES, "targets", "ms an edit"]
     row = table.loc["entangled"]
-    assert row["attributes"] == "0.50 [0.50, 0.50]" and row["side effects"] == "2.00 [2.00, 2.00]"
-    assert row["identity"] == "0.00 [0.00, 0.00]" and row["reached"] == "1 of 1"
+    assert row["attributes"] == "0.50 [0.50, 0.50]" and row[PER_CHANGE] == "2.00 [2.00, 2.00]"
+    assert row["identity"] == "0.00 [0.00, 0.00]" and row["targets"] == "1 of 1"
     without = run({"pure": PURE})
     assert without.table().loc["pure", "identity"] == "—"
-    assert without.at_success()["identity"].isna().all()
+    assert without.at_level()["identity"].isna().all()
 
 
 def test_the_cost_is_of_editing_alone():
     slow = Slow(line(SMILE))
     found = run({"slow": {"smile": slow}, "pure": PURE})
+    assert slow.sizes == [25, N - 25] * len(STRENGTHS) + [N // 2]  # in blocks, then the judged
     cost = found.cost()
-    assert 0.05 / N < cost.loc["slow", "smile"] < 0.1 / N
-    assert cost.loc["pure", "mean"] < 0.01 / N
-    assert slow.sizes == [N, N]
-    assert found.at_success().loc[("smile", "slow"), "seconds"] > 0.05 / (N // 2)
-    assert slow.sizes == [N, N, N // 2]
+    assert 0.05 / (N // 2) < cost.loc["slow", "smile"] < 0.1 / (N // 2)
+    assert cost.loc["pure", "mean"] < 0.01 / (N // 2)
+    assert found.at_level().loc[("smile", "slow"), "seconds"] == cost.loc["slow", "smile"]
     found.table(), found.side_effects(), found.difference("slow", "pure", "success")
-    assert slow.sizes == [N, N, N // 2]  # a rate is edited for once
+    assert len(slow.sizes) == 5  # tables edit nothing
 
 
 def test_nothing_is_scored_twice():
     generator = Painter()
-    run({"pure": PURE}, generator=generator)
+    run({"pure": PURE}, generator=generator, equal=None)
     assert generator.drawn == N * (1 + len(STRENGTHS))
-    run({"pure": PURE}, generator=generator)
+    run({"pure": PURE}, generator=generator, equal=None)
     assert generator.drawn == N * 3
-    run({"pure": PURE}, generator=generator, strengths=[*STRENGTHS, 3.0])
+    run({"pure": PURE}, generator=generator, equal=None, strengths=[*STRENGTHS, 3.0])
     assert generator.drawn == N * 4
 
 
 def test_only_successes_are_embedded():
     generator, half = Painter(), N // 2
-    found = run({"back": {"smile": line(-SMILE)}}, generator=generator, identity=IDENTITY)
-    found.at_success()
+    run({"back": {"smile": line(-SMILE)}}, generator=generator, identity=IDENTITY)
     assert generator.drawn == N * 3 + half  # the judged edits are scored, and none succeeded
-    found = run({"pure": PURE}, generator=generator, identity=IDENTITY, strengths=[3.0])
-    found.at_success()
+    run({"pure": PURE}, generator=generator, identity=IDENTITY, strengths=[3.0])
     # a sweep; the judged edits scored and embedded, and the people that they were embedded
     assert generator.drawn == N * 3 + half + N + 3 * half
+
+
+def test_few_faces_have_no_interval():
+    found = run({"pure": PURE}, FACES[: 2 * FEWEST - 2])
+    row = found.at_level().loc[("smile", "pure")]
+    assert row["success"] == 1 and math.isnan(row["success low"])
+    assert found.table().loc["pure", "success"] == "1.00"
+    assert found.mds().notna().all(axis=None)  # of all faces
+    assert not found.difference("pure", "pure", "success")["significant"].any()
 
 
 def test_bad_input_is_named():
@@ -396,7 +416,7 @@ def test_bad_input_is_named():
         run({"pure": PURE}, change="labels")
     with pytest.raises(TypeError, match=r"mapping of editors.*take \.editors\(\)"):
         run({"lines": [LinearEditor("smile", SMILE)]})
-    with pytest.raises(ValueError, match="two faces or more, given 1"):
+    with pytest.raises(ValueError, match="leaves faces on both sides, given 0"):
         run({"pure": PURE}, FACES[:1])
     with pytest.raises(ValueError, match="its threshold is not measured"):
         run({"pure": PURE}, identity=Angle(None))
@@ -435,4 +455,4 @@ def test_on_real_faces():
     assert curve.loc[6.0, "target's change"] > curve.loc[2.0, "target's change"] > 0
     mds = found.mds()["mds"]
     assert 0 <= mds["random", "glasses"] < mds["InterFaceGAN", "glasses"] <= 1
-    assert found.table().shape == (2, 7)
+    assert found.table().shape == (2, len(MEASURES) + 2)

@@ -491,7 +491,7 @@ def test_an_edit_of_w_can_be_shown_among_editors_of_w_plus(make, directions, rec
 
 
 BAD_LATENTS = {
-    "another dimension": (np.zeros((2, 5), np.float32), ValueError, r"codes \(N, 6\).*\(2, 5\)"),
+    "another dimension": (np.zeros((2, 5), np.float32), ValueError, r"expected \(N, 6\).*\(2, 5\)"),
     "another number of layers": (torch.zeros(1, 3, DIM), ValueError, r"\(N, 4, 6\).*\(1, 3, 6\)"),
     "whole numbers": (np.zeros((2, DIM), int), TypeError, "given int64"),
     "a list": ([[0.0] * DIM], TypeError, "given list"),
@@ -524,7 +524,7 @@ def test_editors_of_another_generator_are_refused_at_once(make, directions):
     with pytest.raises(ValueError, match=r"'a' edits layers 2 to 5, and styled has 4"):
         make(editors={"a": LinearEditor("a", torch.ones(DIM), "w+", (2, 5))})
     inner = LayerEditor(LinearEditor("a", torch.ones(5), "w"), (0, 2))
-    with pytest.raises(ValueError, match=r"'a' cannot edit a code \(1, 4, 6\) of styled"):
+    with pytest.raises(ValueError, match=r"'a' cannot edit a latent \(1, 4, 6\) of styled"):
         make(editors={"a": inner})
     foreign = directions.with_provenance(generator="other")
     with pytest.raises(FacenbError, match="made for other, the generator here is styled"):

@@ -29,7 +29,7 @@ def test_the_first_step_of_adam_is_the_learning_rate_against_the_gradient():
         codes, before, target, world, MEAN, SCALE, learning_rate=0.1, max_steps=1
     )
     gradient = torch.tensor([-1.0, 0.0]) @ MIX
-    assert torch.allclose(found.codes, codes - 0.1 * gradient.sign(), atol=1e-5)
+    assert torch.allclose(found.latents, codes - 0.1 * gradient.sign(), atol=1e-5)
 
 
 def test_it_is_what_torch_s_adam_does():
@@ -45,7 +45,7 @@ def test_it_is_what_torch_s_adam_does():
         (world(z) - target).square().mean(dim=1).sum().backward()
         adam.step()
     assert set(found.status) == {OUT_OF_STEPS}
-    assert torch.allclose(found.codes, z.detach(), atol=1e-5)
+    assert torch.allclose(found.latents, z.detach(), atol=1e-5)
 
 
 def test_statuses_and_independence():
@@ -57,14 +57,14 @@ def test_statuses_and_independence():
         codes, before, target, world, MEAN, SCALE, learning_rate=0.2, max_steps=60, limit=10.0
     )
     assert together.status == (REACHED, ALREADY_MET, DIVERGED, REACHED)
-    assert torch.equal(together.codes[1], codes[1])
-    assert together.codes.norm(dim=1).max() <= 10
+    assert torch.equal(together.latents[1], codes[1])
+    assert together.latents.norm(dim=1).max() <= 10
     for i in range(4):
         row = slice(i, i + 1)
         alone = optimise_latents(
             codes[row], before[row], target[row], world, MEAN, SCALE, 0.2, 60, limit=10.0
         )
-        assert torch.allclose(alone.codes, together.codes[row], atol=1e-5)
+        assert torch.allclose(alone.latents, together.latents[row], atol=1e-5)
         assert alone.steps[0] == together.steps[i]
 
 
@@ -76,7 +76,7 @@ def test_units_do_not_matter():
     scaled = optimise_latents(
         codes, before * units, target * units, lambda z: world(z) * units, MEAN, units, max_steps=5
     )
-    assert torch.allclose(plain.codes, scaled.codes, atol=1e-4)
+    assert torch.allclose(plain.latents, scaled.latents, atol=1e-4)
 
 
 def test_on_the_generator_it_finds_brightness():
@@ -92,7 +92,7 @@ def test_on_the_generator_it_finds_brightness():
     mean, scale = before.mean(0), torch.tensor([0.1, 0.05])
     found = optimise_latents(latents.values, before, target, look, mean, scale, max_steps=30)
     assert found.counts()[REACHED] == 6
-    assert (look(found.codes) - before)[:, 0].min() > 0.12
+    assert (look(found.latents) - before)[:, 0].min() > 0.12
 
 
 def test_errors():

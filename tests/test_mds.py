@@ -10,10 +10,10 @@ from facenb.metrics.mds import (
     larger_change,
     mds,
     outcomes,
-    resampled,
     running_trapezoid,
     towards_other_side,
 )
+from facenb.metrics.statistics import resample_counts
 
 # Li et al. 2021, Table 3: accuracy, disentanglement, accumulated MDS, harmonic mean
 SGF = torch.tensor(
@@ -127,7 +127,7 @@ def test_resampled_curves_are_those_of_the_samples_drawn():
     random = torch.Generator().manual_seed(0)
     found = torch.rand(9, 3, 4, 2, generator=random, dtype=torch.float64)
     found[..., 0] = (found[..., 0] < 0.5).double()
-    accuracy, kept = resampled(found, draws=20, seed=3)
+    accuracy, kept = curve(found, resample_counts(9, draws=20, seed=3))
     assert accuracy.shape == kept.shape == (20, 3, 4)
     rows = torch.randint(9, (20, 9), generator=torch.Generator().manual_seed(3))
     for draw, row in enumerate(rows):
@@ -135,6 +135,11 @@ def test_resampled_curves_are_those_of_the_samples_drawn():
             expected = curve(found[row][:, k])
             assert torch.allclose(accuracy[draw, k], expected[0])
             assert torch.allclose(kept[draw, k], expected[1])
+    half = torch.tensor([1.0] * 4 + [0.0] * 5)  # accuracy is of the first four
+    few = found * half[:, None, None, None]
+    fewer, same = curve(few, torch.ones(1, 9), half)
+    expected = curve(found[:4, 0])
+    assert torch.allclose(fewer[0, 0], expected[0]) and torch.allclose(same[0, 0], expected[1])
     areas = running_trapezoid(accuracy, kept)
     assert torch.allclose(areas[7, 2], running_trapezoid(accuracy[7, 2], kept[7, 2]))
 

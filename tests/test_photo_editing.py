@@ -96,7 +96,7 @@ def test_every_part_of_the_loss_is_least_for_the_image_itself(faces):
 
 def test_inversion_brings_the_astronaut_nearer_than_the_encoder(photograph, generator):
     measured = Reconstruction(photograph.aligned.image, load_identity())
-    before, after = measured(generator, photograph.encoded), measured(generator, photograph.codes)
+    before, after = measured(generator, photograph.encoded), measured(generator, photograph.latents)
     assert after["SFace cosine"] > before["SFace cosine"] + 0.1
     assert after["VGG distance (HED)"] < before["VGG distance (HED)"] - 0.5
     assert after["PSNR"] > before["PSNR"] + 1
@@ -118,13 +118,13 @@ def test_edits_of_a_known_code_are_measured_against_the_true_ones(generator, fac
 
 
 def test_a_code_can_be_assigned_and_inversion_takes_over(generator, photograph):
-    before, given = photograph.codes, generator.sample(1, seed=4, space="w")
-    photograph.codes = given
-    assert torch.equal(photograph.codes.values, generator.map(given, "w+").values)
+    before, given = photograph.latents, generator.sample(1, seed=4, space="w")
+    photograph.latents = given
+    assert torch.equal(photograph.latents.values, generator.map(given, "w+").values)
     with pytest.raises(ValueError, match="expected one, given 2"):
-        photograph.codes = generator.sample(2, space="w")
+        photograph.latents = generator.sample(2, space="w")
     photograph.invert(steps=8, quiet=True)  # spent already: nothing is added
-    assert torch.equal(photograph.codes.values, before.values)
+    assert torch.equal(photograph.latents.values, before.values)
 
 
 def test_known_codes_ship_with_their_measures(generator):
@@ -132,7 +132,7 @@ def test_known_codes_ship_with_their_measures(generator):
     assert set(known.measured) == set(WAYS)
     assert "scripts.invert_known" in known.provenance["command"]
     assert known.provenance["generator"] == generator.fingerprint
-    assert all(codes.values.shape == (16, 23, 512) for codes in known.codes.values())
+    assert all(codes.values.shape == (16, 23, 512) for codes in known.latents.values())
     for way, measured in known.measured.items():
         assert all(values.shape == (16,) for values in measured.values())
         assert all(values.isfinite().all() for values in measured.values())
@@ -141,14 +141,14 @@ def test_known_codes_ship_with_their_measures(generator):
     mean = {way: float(measured[VGG].mean()) for way, measured in known.measured.items()}
     assert mean[TRUE] < mean[BOTH] < mean[ENCODED] < mean[IN_Z]
     # one in W is the same in every layer
-    assert (known.codes[IN_W].values == known.codes[IN_W].values[:, :1]).all()
-    assert known.codes[BOTH].values.std(1).min() > 0
+    assert (known.latents[IN_W].values == known.latents[IN_W].values[:, :1]).all()
+    assert known.latents[BOTH].values.std(1).min() > 0
 
 
 def test_tuning_brings_its_image_nearer_and_leaves_the_generator_alone(
     photograph, generator, tmp_path, monkeypatch
 ):
-    image, codes = photograph.aligned.image, photograph.codes
+    image, codes = photograph.aligned.image, photograph.latents
     before = generator.synthesize(codes, size=512)
     bent = tune(generator, image, codes, steps=3, quiet=True)
     target = F.avg_pool2d(image, 2)

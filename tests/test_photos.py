@@ -290,7 +290,7 @@ def test_the_code_of_a_generated_image_is_found_again(space):
     after = inversion.generator.synthesize(inversion.best, size=64)
     error = (after - inversion.loss.targets).abs().mean()
     assert error < 0.15 * (before - inversion.loss.targets).abs().mean()
-    assert inversion.best.space == space and inversion.codes.values.shape == (2, 4, 6)
+    assert inversion.best.space == space and inversion.latents.values.shape == (2, 4, 6)
     assert inversion.step == 150 == len(inversion.history)
 
 
@@ -374,7 +374,7 @@ def test_the_pull_is_none_at_the_mean_and_that_of_mahalanobis_elsewhere():
 def test_what_does_not_fit_is_refused():
     generator = StyledGenerator()
     image = generator.synthesize(generator.sample(1), size=64)
-    with pytest.raises(ValueError, match="expected 1 codes, given 2"):
+    with pytest.raises(ValueError, match="expected 1 latents, given 2"):
         Inversion(generator, image, "w+", generator.sample(2, space="w"), PLAIN, size=64)
     with pytest.raises(ValueError, match="multiple of 256"):
         Inversion(generator, image, "w+", weights=PLAIN)

@@ -251,7 +251,7 @@ def test_an_edit_moves_its_target_and_holds_the_rest(field):
     codes, before = start()
     target = field.shifted(before, {"left": 1.0})
     found = field.manipulate(codes, before, target, world, max_steps=40)
-    moved = (world(found.codes) - before) / field.scale_
+    moved = (world(found.latents) - before) / field.scale_
     assert found.counts()[REACHED] >= 22
     assert 0.8 < moved[:, 0].mean() < 1.2
     assert moved[:, 1:].abs().mean() < 0.2
@@ -285,7 +285,7 @@ def test_a_batch_is_walked_each_for_itself(field):
     for i in range(6):
         row = slice(i, i + 1)
         alone = field.manipulate(codes[row], before[row], target[row], world, max_steps=12)
-        assert torch.allclose(alone.codes, together.codes[row], atol=1e-5)
+        assert torch.allclose(alone.latents, together.latents[row], atol=1e-5)
         assert alone.steps[0] == together.steps[i] and alone.status[0] == together.status[i]
 
 
@@ -303,17 +303,17 @@ def test_statuses_and_what_is_kept(field):
     found = field.manipulate(codes, before, target, sees_nothing_of_the_last, max_steps=30)
     assert found.status == (ALREADY_MET, REACHED, REACHED, DIVERGED)
     assert found.counts() == {REACHED: 2, ALREADY_MET: 1, DIVERGED: 1}
-    assert torch.equal(found.codes[0], codes[0]) and found.steps[0] == 0
-    assert torch.isfinite(found.codes).all() and torch.isfinite(found.conditions).all()
+    assert torch.equal(found.latents[0], codes[0]) and found.steps[0] == 0
+    assert torch.isfinite(found.latents).all() and torch.isfinite(found.conditions).all()
     assert found.path.shape == (31, 4, D) and found.conditions.shape == (31, 4, C)
-    assert torch.equal(found.path[found.steps[3], 3], found.codes[3])  # the last good one
-    assert torch.allclose(found.conditions[-1], world(found.codes), atol=1e-5)
+    assert torch.equal(found.path[found.steps[3], 3], found.latents[3])  # the last good one
+    assert torch.allclose(found.conditions[-1], world(found.latents), atol=1e-5)
     share = found.progress()
     assert share[0, 1] == 0 and share[-1, 1] >= 0.9 and share[-2 - 30 + found.steps[1], 1] < 0.9
     short = field.manipulate(codes, before, target, world, max_steps=1)
     assert short.status[1:] == (OUT_OF_STEPS,) * 3 and (short.steps[1:] == 1).all()
     none = field.manipulate(codes, before, target, world, max_steps=0)
-    assert torch.equal(none.codes, codes)
+    assert torch.equal(none.latents, codes)
 
 
 def test_a_code_that_leaves_the_data_is_stopped(field):
@@ -321,7 +321,7 @@ def test_a_code_that_leaves_the_data_is_stopped(field):
     target = field.shifted(before, {"left": 1e4})
     found = field.manipulate(codes, before, target, max_steps=20)
     assert found.status == (DIVERGED, DIVERGED)
-    assert (found.codes.norm(dim=1) <= field.limit_).all()
+    assert (found.latents.norm(dim=1) <= field.limit_).all()
     assert found.out_of_range.all()
 
 
@@ -356,7 +356,7 @@ def test_errors_say_what_was_expected(field):
     codes, before = start(2)
     with pytest.raises(UnknownNameError, match=r"condition 'lefty'\. Did you mean 'left'"):
         field.shifted(before, {"lefty": 1})
-    with pytest.raises(ValueError, match=r"target: expected 3 numbers a code \(left, middle"):
+    with pytest.raises(ValueError, match=r"target: expected 3 numbers a latent \(left, middle"):
         field.manipulate(codes, before, torch.zeros(2))
     with pytest.raises(ValueError, match=r"expected conditions \(2, 3\), given \(2, 2\)"):
         field.manipulate(codes, before[:, :2], before)
@@ -433,7 +433,7 @@ def test_on_the_generator_brightness_moves_and_warmth_stays():
     fresh = sample_scored(generator, scorers, 32, seed=6)
     target = field.shifted(fresh.scores, {"brightness": 1.5})
     found = field.manipulate(fresh.latents.values, fresh.scores, target, look)
-    moved = (look(found.codes) - fresh.scores) / field.scale_
+    moved = (look(found.latents) - fresh.scores) / field.scale_
     assert found.counts().get(REACHED, 0) >= 28
     assert moved[:, 0].mean() > 1.3 and moved[:, 1].abs().mean() < 0.35
     frame = Engine(generator, sgf_editors(field, look), scorers).frame(

@@ -43,7 +43,7 @@ def test_it_edits_within_the_span_of_its_axes(field):
     conditions = torch.tanh(codes[:, :C] - 5)
     assert field.dimension == D and field.coordinates(codes).shape == (6, K)
     walk = field.manipulate(codes, conditions, field.shifted(conditions, {"left": 1.0}))
-    moved = walk.codes - codes
+    moved = walk.latents - codes
     assert moved.norm(dim=1).min() > 0.05
     outside = moved - moved @ field.axes_.T @ field.axes_
     assert outside.abs().max() < 1e-5 * moved.abs().max() + 1e-6

@@ -4,13 +4,11 @@ import threading
 
 import pytest
 import torch
-from test_bench import NAMES, Plain, PlainPanel
+from test_trials import Plain, measured, measurements, plain_faces
 
 from facenb.editors import LinearEditor
 from facenb.errors import UnknownNameError
-from facenb.metrics.bench import Bench, judge
-from facenb.metrics.judged import Judged
-from facenb.metrics.judged_table import Opinion
+from facenb.metrics.compare_table import Comparison
 from facenb.widgets.side_by_side import SideBySide
 
 
@@ -32,68 +30,61 @@ class Gated(Plain):
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     monkeypatch.setenv("FACENB_CACHE", str(tmp_path))
-    generator = Gated()
-    bench = Bench.of(generator, PlainPanel(), generator.sample(44, seed=3), torch.zeros(3),
-                     torch.ones(3), ["smile", "age"], 4)  # fmt: skip
+    faces = plain_faces(Gated())
     editors = {
         ("slanted", "smile"): LinearEditor("smile", torch.tensor([1.0, 0.5, 0.0])),
         ("steep", "smile"): LinearEditor("smile", torch.tensor([1.0, 0.2, 0.0])),
         ("slanted", "age"): LinearEditor("age", torch.tensor([0.5, 1.0, 0.0])),
         ("steep", "age"): LinearEditor("age", torch.tensor([0.2, 1.0, 0.0])),
     }
-    cells = {key: judge(bench, editor, key[1], 1.0) for key, editor in editors.items()}
-    facts = {
-        m: {"labels": 0, "seconds": None, "told": "", "editors": {}} for m in ("slanted", "steep")
-    }
-    judged = Judged(("slanted", "steep"), ("smile", "age"),
-                    (*NAMES, "independent smile", "person"), bench.before(), torch.zeros(4),
-                    torch.ones(4), 0.5, cells, {}, facts, {})  # fmt: skip
-    widget = SideBySide(bench, editors, [Opinion(judged), Opinion(judged, True)])
-    yield widget, bench, judged
-    generator.gate.set()
+    edits = {key: measured(faces, editor, key[1]) for key, editor in editors.items()}
+    data = measurements(faces, edits, methods=("slanted", "steep"), targets=("smile", "age"))
+    widget = SideBySide(faces, editors, [Comparison(data), Comparison(data, True)])
+    yield widget, faces, data
+    faces.generator.gate.set()
     widget.close()
 
 
 def test_the_first_choice_is_drawn_with_its_scores(world):
-    widget, _, judged = world
-    assert widget._status.value == "" and len(widget._faces.children) == 3
+    widget, _, data = world
+    assert widget._status.value == "" and len(widget._drawn.children) == 3
     for method, columns in widget.columns.items():
-        assert torch.allclose(columns, judged.cells[method, "smile"].judged[0], atol=1e-4)
-    notes = [child.children[1].value for child in widget._faces.children]
+        assert torch.allclose(columns, data.edits[method, "smile"].judged[0], atol=1e-4)
+    notes = [child.children[1].value for child in widget._drawn.children]
     assert notes[0].startswith("unedited") and "<b>slanted</b>" in notes[1]
     assert "side effects 0.40" in notes[1]
 
 
 def test_each_control_changes_what_is_drawn(world):
-    widget, bench, judged = world
+    widget, faces, data = world
     widget._strength.value = 2.0
     widget._face.value = 7
     widget._methods.value = ("steep",)
     widget._target.value = "age"
     widget.wait()
-    start = bench.latents["z"].values[bench.calibrating + 7]
+    start = faces.latents("z").values[faces.judged[7]]
     moved = float((widget.columns["steep"][1] - start[1]).abs())
     assert list(widget.columns) == ["steep"]
-    assert moved == pytest.approx(2 * judged.cells["steep", "age"].strength / 1.04**0.5, rel=1e-3)
+    assert moved == pytest.approx(2 * data.edits["steep", "age"].strength / 1.04**0.5, rel=1e-3)
 
 
 def test_the_newest_choice_wins_and_what_nobody_waits_for_is_given_up(world):
-    widget, bench, _ = world
-    bench.generator.drawn.clear()
-    bench.generator.begun.clear()
-    bench.generator.gate.clear()
+    widget, faces, _ = world
+    faces.generator.drawn.clear()
+    faces.generator.begun.clear()
+    faces.generator.gate.clear()
     widget._face.value = 1  # begins, and waits at the gate
-    assert bench.generator.begun.wait(10)
+    assert faces.generator.begun.wait(10)
     for face in (2, 3, 4):
         widget._face.value = face
     assert widget._status.value == "Drawing …"
-    bench.generator.gate.set()
+    faces.generator.gate.set()
     widget.wait()
-    first = {tuple(row) for row in bench.generator.drawn}
-    starts = [tuple(bench.latents["z"].values[bench.calibrating + k].tolist()) for k in range(5)]
+    first = {tuple(row) for row in faces.generator.drawn}
+    starts = [tuple(faces.latents("z").values[faces.judged[k]].tolist()) for k in range(5)]
     assert starts[1] in first and starts[4] in first
     assert starts[2] not in first and starts[3] not in first
-    assert len(bench.generator.drawn) == 1 + 3  # of face 1 the original alone
+    assert len(faces.generator.drawn) == 1 + 3  # of face 1 the original alone
 
 
 def test_the_table_is_sorted_by_what_is_chosen(world):
@@ -111,7 +102,7 @@ def test_the_table_is_sorted_by_what_is_chosen(world):
     before = widget._table.value
     widget._scorers.value = 1
     assert widget._table.value != before
-    widget._target.value = "age"  # of which there is no second opinion
+    widget._target.value = "age"  # of which there is no second scorer
     assert "—" in widget._table.value
     widget.wait()
 
@@ -126,6 +117,6 @@ def test_what_fails_is_said(world):
 
 
 def test_a_method_to_show_must_be_there(world):
-    widget, bench, _ = world
+    widget, faces, _ = world
     with pytest.raises(UnknownNameError, match="steep"):
-        SideBySide(bench, widget._editors, widget._opinions, ["stepe"])
+        SideBySide(faces, widget._editors, widget._tables, ["stepe"])

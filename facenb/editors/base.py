@@ -29,7 +29,7 @@ class Editor(Protocol):
     space: str
 
     def edit(self, latents: Latents, strength: Strength) -> Latents:
-        """The latents edited by `strength` (a number, or a tensor of N, one for each code)."""
+        """The latents edited by `strength` (a number, or a tensor of N, one for each latent)."""
         ...
 
 
@@ -40,7 +40,7 @@ class LinearEditor:
 
     Args:
         name: what the edit is called.
-        direction: (d,), normalised here; a strength of 1 moves a code by 1 in its own units.
+        direction: (d,), normalised here; a strength of 1 moves a latent by 1 in its own units.
         space: "z", "w" or "w+"; editors of "w" take latents of "w+" as well, in all layers.
         layers: for "w+", the half-open range [first, last) of layers that move; None moves all.
         intercept: b of the boundary n·z + b = 0, in the units of `direction` after normalising.
@@ -83,7 +83,7 @@ class LinearEditor:
         return latents.with_values(edited)
 
     def distance(self, latents: Latents) -> Tensor:
-        """Signed distance n·z + b of each code to the boundary, (N,) or (N, L) in "w+"."""
+        """Signed distance n·z + b of each latent to the boundary, (N,) or (N, L) in "w+"."""
         values = latents.require(self.space)
         return values @ self._direction_for(values) + self.intercept
 
@@ -114,7 +114,7 @@ def unit(vectors: Tensor) -> Tensor:
 
 
 def traversal(editor: Editor, latents: Latents, strengths: Sequence[float] | Tensor) -> Latents:
-    """Every code at every strength, N·S codes: code 0 at all strengths, then code 1, …"""
+    """Every latent at every strength, N·S: the first at all strengths, then the second, …"""
     strengths = torch.as_tensor(strengths, dtype=latents.values.dtype, device=latents.values.device)
     if strengths.ndim != 1 or len(strengths) == 0:
         raise ValueError(

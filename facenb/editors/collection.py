@@ -33,10 +33,6 @@ from facenb.latents import SPACES
 from facenb.storage.saved import Saved
 
 _KIND = "editors"
-_NO_SETS = (  # beginnings of other files
-    "encoder", "heads", "histories", "identity", "inversions", "judged", "preview", "probes",
-    "samples", "sgf",
-)  # fmt: skip
 
 
 class Editors(Mapping[str, Editor]):
@@ -205,7 +201,7 @@ class Editors(Mapping[str, Editor]):
         return Editors(self._editors | scaled, self.provenance)
 
     def unscaled(self) -> Editors:
-        """Strengths in the editors' own units again: a linear edit of 1 moves a code by 1."""
+        """Strengths in the editors' own units again: a linear edit of 1 moves a latent by 1."""
         return self._each(unscaled)
 
     def with_provenance(self, **facts: object) -> Editors:
@@ -295,9 +291,8 @@ def load_editors(method: str, generator: str = DEFAULT) -> Editors:
             "facenb.editors.read_directions(path)."
         )
     files = sorted(data_path("__init__.py").parent.glob("*_*.safetensors"))
-    pairs = [file.stem.partition("_")[::2] for file in files]
-    sets = [pair for pair in pairs if pair[0] not in _NO_SETS]
-    if (method, generator) not in sets:
-        listed = [f"{name} ({of})" for name, of in sets]
+    sets = {f.stem: f for f in files if Saved.kind_of(f) in (_KIND, *OLDER)}
+    if f"{method}_{generator}" not in sets:
+        listed = ["{} ({})".format(*name.split("_", 1)) for name in sets]
         raise unknown("set of editors", f"{method} ({generator})", listed)
-    return Editors.load(data_path(f"{method}_{generator}.safetensors"))
+    return Editors.load(sets[f"{method}_{generator}"])

@@ -83,7 +83,7 @@ class ConditionedEditor(EditorWrapper):
 @savable("layers")
 @dataclass(frozen=True)
 class LayerEditor(EditorWrapper):
-    """An editor of "w" in some layers of "w+" only: the code of each is edited as if it were alone.
+    """An editor of "w" in some layers of "w+" only: each is edited as if it were alone.
 
     Layer-limited edits: GANSpace's E(v, a–b), Li et al. (2021), Fig. 18. For a linear editor the
     same as `LinearEditor(space="w+", layers=…)`.

@@ -8,7 +8,7 @@ layer of W+. A `.pt` file is such a tensor, or a dictionary of names and tensors
 where a file and a generator meet: it takes (n, d) for one direction with a row for each layer where
 n is the number of layers, and `per_layer` decides where that is not what is meant.
 
-Lengths are dropped, as in all of facenb: a strength of 1 moves a code by 1 in its own units.
+Lengths are dropped, as in all of facenb: a strength of 1 moves a latent by 1 in its own units.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class Generator(nn.Module):
         raise NotImplementedError
 
     def dim(self, space: str) -> int:
-        """The size of a code in `space`: `latent_dim` in z, and elsewhere where nothing else is."""
+        """The size of a latent in `space`: `latent_dim` in z, and elsewhere by default."""
         self._check_space(space)
         return self.latent_dim
 

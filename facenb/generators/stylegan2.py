@@ -14,7 +14,7 @@ from facenb.generators.stylegan2_network import StyleGAN2Network
 class StyleGAN2(StyleBased):
     """z (N, z) → w (N, w) → w+ (N, L, w) → images (N, 3, R, R), bounded to [−1, 1].
 
-    The L layers of w+ are conv4, up8, conv8, …, rgbR; the code of an `up` layer drives the ToRGB
+    The L layers of w+ are conv4, up8, conv8, …, rgbR; the latent of an `up` layer drives the ToRGB
     before it as well. Settings are those of `StyleBased`.
 
     Args:

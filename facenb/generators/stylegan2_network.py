@@ -167,7 +167,7 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.style(w) * self.scale
-        weight = (self.weight.flatten(1) * style[:, None]).to(x.dtype)  # (N, 3, in), for each code
+        weight = (self.weight.flatten(1) * style[:, None]).to(x.dtype)  # (N, 3, in), one a latent
         if x.device.type == "cpu" and x.shape[2] >= _LARGE:
             parts = zip(x.split(1), weight, strict=True)
             y = torch.cat([F.conv2d(part, one[:, :, None, None]) for part, one in parts])

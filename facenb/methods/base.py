@@ -81,7 +81,7 @@ def require(samples: ScoredSamples | None, method: Method) -> ScoredSamples:
         raise SpaceError(
             f"{name}: expected samples of 'z' or 'w', given 'w+' (N, L, d). Learn in 'w', such as "
             "sample_scored(generator, scorers, n, space='w'), and restrict the editors with "
-            ".in_layers(first, last); or learn from one layer: Latents(codes[:, layer], 'w')."
+            ".in_layers(first, last); or learn from one layer: Latents(latents[:, layer], 'w')."
         )
     return samples
 

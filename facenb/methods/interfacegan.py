@@ -148,7 +148,7 @@ class InterFaceGAN(Method):
         return self._fitted_to(generator)
 
     def editors(self) -> Editors:
-        """The edit along each normal; a strength of 1 moves a code by 1."""
+        """The edit along each normal; a strength of 1 moves a latent by 1."""
         learned = self.boundaries_.items()
         validation = {name: round(b.accuracy_["validation"], 4) for name, b in learned}
         found = {name: boundary.editor(name, self.space_) for name, boundary in learned}
@@ -183,7 +183,7 @@ def _checked(
     if latents.ndim == 3:
         raise ValueError(
             f"Boundary: expected latents (N, d) of 'z' or 'w', given {tuple(latents.shape)}, which "
-            "are of 'w+'. Take one layer, codes[:, layer], or samples of 'w'."
+            "are of 'w+'. Take one layer, latents[:, layer], or samples of 'w'."
         )
     if latents.ndim != 2 or scores.shape != latents.shape[:1]:
         raise ValueError(

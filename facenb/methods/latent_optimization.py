@@ -1,4 +1,4 @@
-"""Plain latent-code optimisation (Li et al., 2021, appendix A): the baseline without a field.
+"""Plain latent optimisation (Li et al., 2021, appendix A): the baseline without a field.
 
 The error between the conditions and their target is propagated back through scorers and generator
 to the latents, and Adam follows it. The walk is stopped by the rule of
@@ -123,7 +123,8 @@ class OptimisationEditor:
         mean, scale = self.mean.to(before), self.scale.to(before)
         target[:, self.names.index(self.name)] += asked * scale[self.names.index(self.name)]
         settings = self.learning_rate, self.max_steps, self.tolerance
-        return optimise_latents(values, before, target, self._observe, mean, scale, *settings).codes
+        found = optimise_latents(values, before, target, self._observe, mean, scale, *settings)
+        return found.latents
 
     def _observe(self, values: Tensor) -> Tensor:
         images = self.generator.synthesize(Latents(values, self.space), self.generator.scoring_size)
@@ -158,7 +159,7 @@ def optimise_latents(
 ) -> Manipulation:
     """Latents (N, d) moved by Adam until their conditions (N, C) are the target (N, C).
 
-    The loss of a code is the mean square of its C errors, in standard deviations; latents do not
+    The loss of a latent is the mean square of its C errors, in standard deviations; latents do not
     influence each other.
 
     Args:

@@ -22,7 +22,7 @@ _REMEMBERED = 4096  # latents whose conditions are kept: a slider asks for the s
 
 
 class Remembered:
-    """An `Observe` that observes each code once.
+    """An `Observe` that observes each latent once.
 
     Args:
         observe: latents (N, d) → conditions (N, C).
@@ -50,7 +50,7 @@ def scorers_for(generator: Generator, names: Sequence[str]) -> Condition:
 
 
 def observer_of(generator: Generator, scorers: Condition, space: str) -> Remembered:
-    """The conditions of a generator's latents, each code observed once."""
+    """The conditions of a generator's latents, each latent observed once."""
     return Remembered(observe(generator, scorers, space))
 
 

@@ -88,7 +88,7 @@ class SeFa(Method):
         return self._fitted_to(None)
 
     def editors(self) -> Editors:
-        """The edits along SeFa1, SeFa2, …; a strength of 1 moves a code by 1."""
+        """The edits along SeFa1, SeFa2, …; a strength of 1 moves a latent by 1."""
         lines = {
             f"SeFa{i + 1}": LinearEditor(f"SeFa{i + 1}", direction, self.space_)
             for i, direction in enumerate(self.directions_.float())

@@ -11,19 +11,11 @@
     comparison.curve("SGF", "smile")          # one row for each strength
     comparison.difference("SGF", "InterFaceGAN")
 
-The measures, each with a 95 % bootstrap interval over faces, the same resamples for all methods:
-
-    mds            area under the manipulation disentanglement curve, on all faces (Li et al. 2021)
-    success        fraction of the faces whose attribute is on its other side after the edit;
-                   the papers' accuracy
-    identity       fraction of the successes that show the same person (Yao et al. 2021, Table 1)
-    attributes     of the successes, the mean fraction of other attributes that did not change
-    side effects   mean absolute change of the other scores in their standard deviations, per
-                   standard deviation of the target's score
-
-Strengths of two methods mean different things. The last four are therefore measured at each
-method's own strength for a given success rate. That strength is found on some of the faces, the
-calibration faces, and judged on the others.
+The measures (`metrics.changes`) each have a 95 % bootstrap interval over faces, with the same
+resamples for all methods. MDS is the area under the manipulation disentanglement curve over all
+strengths (Li et al. 2021). Strengths of two methods mean different things: all other measures are
+taken at each method's own strength for the success rate, or for the side effects, that is to be
+equal. That strength is found on some of the faces, the calibration faces, and judged on the others.
 """
 
 from __future__ import annotations
@@ -32,6 +24,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from facenb.editors import Editor
 from facenb.errors import unknown
@@ -39,7 +32,8 @@ from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.metrics.compare_table import Comparison
 from facenb.metrics.faces import Faces
-from facenb.metrics.trials import Trials
+from facenb.metrics.measurements import Measurements
+from facenb.metrics.trials import Protocol, measure
 from facenb.scorers import IdentityScorer, ScorerSuite
 from facenb.seeds import seeded
 
@@ -58,6 +52,8 @@ def compare(
     identity: IdentityScorer | None = None,
     counted: Sequence[str] | None = None,
     change: str = "deviation",
+    equal: str | None = "success",
+    level: float = 0.75,
     calibration: float = 0.5,
     curves: bool = True,
     resamples: int = 1000,
@@ -81,23 +77,23 @@ def compare(
         counted: scores that count as other attributes; by default all but those of kind "quality".
         change: another attribute has changed when its score moved by more than a standard
             deviation ("deviation"), or when its label turned over ("label": Yao et al. 2021).
+        equal: what is the same for all methods where they are compared: "success" or "side
+            effects", at `level`; None for curves and MDS alone, which takes half of the time.
         calibration: the fraction of the faces that strengths are found on.
         curves: try the strengths on all faces. Otherwise they are tried on the calibration faces
-            alone, which saves most of the time where no curve is asked for; `curve` and the
-            measure "mds" are then of those few.
+            alone, which saves most of the time where no curve is asked for; `curve` is then of
+            those few, and MDS of few strengths.
         seed: of the resamples, and of which faces are calibration faces.
 
     Raises:
         UnknownNameError: a target or a counted name that is not among the scores.
         TypeError: editors that are not a mapping by name.
         ValueError: strengths that are not increasing numbers above 0, a calibration fraction that
-            leaves no face on one side, NaN anywhere, and what `Faces.of` refuses.
+            leaves no face on one side, NaN anywhere, and what `Faces.of` and `Protocol` refuse.
         SpaceError: an editor of a space that the generator cannot map the latents to.
     """
     targets = (targets,) if isinstance(targets, str) else tuple(dict.fromkeys(targets))
-    if counted is None:
-        counted = [a.name for a in scorers.attributes if a.kind != "quality"]
-    for name in (*targets, *counted):
+    for name in targets:
         if name not in scorers.names:
             raise unknown("score", name, scorers.names)
     if not targets or not methods or change not in CHANGES:
@@ -111,19 +107,36 @@ def compare(
                 f"{method}: expected a mapping of editors by name, given "
                 f"{type(editors).__name__}. Of a method take .editors()."
             )
+    protocol = Protocol(equal, level)
     tried = {m: _strengths(m, strengths) for m in methods}
-    spaces = [e[target].space for e in methods.values() for target in targets if target in e]
-    faces = Faces.of(generator, scorers, latents, spaces, thresholds, deviations, identity)
-    order = torch.randperm(len(faces), generator=seeded(seed))
-    parts = [part.sort().values for part in order.tensor_split([int(len(faces) * calibration)])]
-    if not all(map(len, parts)):
-        raise ValueError(
-            f"calibration: expected a fraction that leaves faces on both sides, given "
-            f"{calibration} of {len(faces)} faces."
-        )
-    swept = torch.arange(len(faces)) if curves else parts[0]
-    trials = Trials(faces, methods, targets, tuple(counted), change == "label", swept, *parts)
-    return Comparison(trials, trials.sweep(tried), resamples, seed)
+    order = torch.randperm(len(latents), generator=seeded(seed))
+    found = order[: int(len(latents) * calibration)].sort().values
+    faces = Faces.of(generator, scorers, latents, thresholds, deviations, found, counted,
+                     change == "label", identity)  # fmt: skip
+    cells = [(m, t) for m, editors in methods.items() for t in targets if t in editors]
+    for method, target in cells:
+        faces.latents(methods[method][target].space)  # or an error before the long work
+    swept = torch.arange(len(faces)) if curves else faces.calibration
+    data = Measurements(
+        tuple(methods),
+        targets,
+        faces.names,
+        faces.before(),
+        faces.thresholds,
+        faces.deviations,
+        faces.counted,
+        faces.labels,
+        torch.nan if identity is None else identity.threshold,
+        protocol,
+        swept,
+        faces.calibration,
+        faces.judged,
+        {
+            (m, t): measure(faces, methods[m][t], t, tried[m], protocol, swept)
+            for m, t in tqdm(cells, "comparing", unit="edit", leave=False)
+        },
+    )
+    return Comparison(data, resamples=resamples, seed=seed)
 
 
 def _strengths(

@@ -1,5 +1,8 @@
 """Faces on which methods are compared: their latents in every space, and what edits make of them.
 
+    faces = Faces.of(generator, scorers, generator.sample(64, seed=1), thresholds, deviations)
+    columns, seconds = faces.edit(editor, "smile", 2.0, faces.judged)
+
 Every face is edited towards the other side of its target attribute: a face that smiles is to stop
 smiling, another one is to begin (Li et al. 2021 §4.4.1, Yao et al. 2021 §4.3).
 """
@@ -7,8 +10,8 @@ smiling, another one is to begin (Li et al. 2021 §4.4.1, Yao et al. 2021 §4.3)
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,133 +21,232 @@ from facenb.errors import check_finite, unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.metrics.mds import towards_other_side
-from facenb.metrics.preservation import embed, same_person
+from facenb.metrics.preservation import embed
 from facenb.sampling import score_once
 from facenb.scorers import IdentityScorer, ScorerSuite
+from facenb.scorers.joint import JointScorers
+
+BLOCK = 25  # edits that an interruption costs
 
 
 @dataclass(frozen=True)
 class Faces:
-    """N faces, unedited, with the A scores that their edits are judged by.
+    """N faces: some that the strengths of edits are found on, the others to judge them by.
+
+    The columns (C) of an image are the A scores of the suite, B independent ones where `scorers`
+    are joint ones, and the cosine of the person with that of the unedited face. It is from the
+    same image with joint scorers, from one of `generator.exact_size` with an `identity`, else NaN.
 
     Attributes:
-        latents: the same N faces in every space that an editor needs.
-        before: their scores (N, A).
         thresholds: (A,), the score above which an attribute counts as present.
         deviations: (A,), one standard deviation of each score.
-        identity: tells persons apart; None measures no identity.
+        counted: scores that count as other attributes.
+        labels: an attribute has changed when its label turned over (Yao et al. 2021 §4.3), not when
+            its score moved by more than a standard deviation.
+        identity: tells persons apart; None measures no identity, or leaves it to joint scorers.
+        calibration, judged: rows of the faces.
+        sides: (N, A) scores that say on which side of its target each face is: of these faces, or
+            as they were measured in another precision.
     """
 
     generator: Generator
-    scorers: ScorerSuite
-    latents: dict[str, Latents]
-    before: Tensor
+    scorers: ScorerSuite | JointScorers
     thresholds: Tensor
     deviations: Tensor
+    counted: tuple[str, ...]
+    labels: bool
     identity: IdentityScorer | None
+    calibration: Tensor
+    judged: Tensor
+    sides: Tensor
+    _mapped: dict[str, Latents] = field(repr=False)
+    _scored: dict[int, Tensor] = field(repr=False)
 
     @staticmethod
     def of(
         generator: Generator,
-        scorers: ScorerSuite,
+        scorers: ScorerSuite | JointScorers,
         latents: Latents,
-        spaces: Iterable[str],
         thresholds: Tensor,
         deviations: Tensor,
+        calibration: Tensor,
+        counted: Sequence[str] | None = None,
+        labels: bool = False,
         identity: IdentityScorer | None = None,
+        sides: Tensor | None = None,
     ) -> Faces:
-        """The faces of `latents`, mapped to each of `spaces` and scored.
+        """The faces of `latents`, scored, unless `sides` says how; `calibration` are rows of them.
+
+        By default all scores but those of kind "quality" count.
 
         Raises:
-            SpaceError: the generator has no way from the latents' space to one of `spaces`.
-            ValueError: fewer than two faces, thresholds or deviations that are not one finite
-                number for each score, a deviation of 0, or an identity net without a threshold.
+            UnknownNameError: a counted name that is not among the scores.
+            ValueError: no face on one side of the calibration, thresholds or deviations that are
+                not one finite number for each score, a deviation of 0, or an identity net without a
+                threshold.
         """
-        if len(latents) < 2:
-            raise ValueError(f"latents: expected two faces or more, given {len(latents)}.")
-        for values, what in ((thresholds, "thresholds"), (deviations, "deviations")):
-            if values.shape != (len(scorers.names),):
-                raise ValueError(
-                    f"{what}: expected one number for each of {len(scorers.names)} scores, "
-                    f"given shape {tuple(values.shape)}."
-                )
-            check_finite(values, what)
-        if not (deviations > 0).all():
-            constant = scorers.names[int((deviations <= 0).nonzero()[0])]
-            raise ValueError(
-                f"deviations: expected numbers above 0, given {float(deviations.min()):g}. "
-                f"{constant!r} does not vary: load the scorers without it."
-            )
+        suite = scorers.suite if isinstance(scorers, JointScorers) else scorers
+        if counted is None:
+            counted = [a.name for a in suite.attributes if a.kind != "quality"]
+        for name in counted:
+            if name not in suite.names:
+                raise unknown("score", name, suite.names)
+        _check_scores(suite.names, thresholds, deviations)
         if identity is not None and identity.threshold is None:
             raise ValueError(
                 "identity: its threshold is not measured. Set identity.threshold = "
                 "false_acceptance_threshold(embed(generator, identity, generator.sample(2_000)))."
             )
-        start = latents.to(generator.device)
-        mapped = {space: generator.map(start, space).to("cpu") for space in sorted(set(spaces))}
-        before = score_once(generator, scorers, latents, "scoring the unedited faces")
-        check_finite(before, "scores of the unedited faces")
-        return Faces(
-            generator,
-            scorers,
-            {latents.space: latents.to("cpu")} | mapped,
-            before,
-            thresholds.cpu(),
-            deviations.cpu(),
-            identity,
-        )
+        judged = torch.arange(len(latents))
+        judged = judged[~torch.isin(judged, calibration)]
+        if not len(calibration) or not len(judged):
+            raise ValueError(
+                f"calibration: expected a part of {len(latents)} faces that leaves faces on both "
+                f"sides, given {len(calibration)}."
+            )
+        latents = latents.to("cpu")
+        scored = {}
+        if sides is None:
+            raw = [
+                score_once(generator, scorers, latents[k : k + 2 * BLOCK], "scoring the faces")
+                for k in range(0, len(latents), 2 * BLOCK)
+            ]
+            scored = dict(enumerate(_finite(torch.cat(raw), "the unedited faces")))
+            sides = torch.stack(list(scored.values()))[:, : len(suite.names)]
+        facts = thresholds.cpu(), deviations.cpu(), tuple(counted), labels, identity
+        rows = calibration, judged, sides
+        return Faces(generator, scorers, *facts, *rows, {latents.space: latents}, scored)
 
     def __len__(self) -> int:
-        return len(self.before)
+        return len(self.sides)
+
+    @property
+    def suite(self) -> ScorerSuite:
+        """The scorers that methods learn from."""
+        return self.scorers.suite if self.joint else self.scorers
+
+    @property
+    def joint(self) -> bool:
+        return isinstance(self.scorers, JointScorers)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the C columns."""
+        second = self.scorers.independent_names if self.joint else ()
+        return (*self.suite.names, *second, "person")
+
+    def latents(self, space: str) -> Latents:
+        """The faces in a space; SpaceError where there is no way to it from theirs."""
+        if space not in self._mapped:
+            given = next(iter(self._mapped.values()))
+            mapped = self.generator.map(given.to(self.generator.device), space)
+            self._mapped[space] = mapped.to("cpu")
+        return self._mapped[space]
 
     def column(self, name: str) -> int:
         """The column of a score; UnknownNameError lists the known ones."""
-        if name not in self.scorers.names:
-            raise unknown("score", name, self.scorers.names)
-        return self.scorers.names.index(name)
+        if name not in self.suite.names:
+            raise unknown("score", name, self.suite.names)
+        return self.suite.names.index(name)
 
     def signs(self, target: str) -> Tensor:
         """(N,): +1 for faces whose score has to rise, −1 for those whose score has to fall."""
         column = self.column(target)
-        return towards_other_side(self.before[:, column], self.thresholds[column])
+        return towards_other_side(self.sides[:, column], self.thresholds[column])
+
+    def own_strengths(self, target: str) -> Tensor:
+        """(N,): standard deviations to one beyond the threshold, for editors that walk."""
+        i = self.column(target)
+        return 1 + ((self.sides[:, i] - self.thresholds[i]) / self.deviations[i]).abs()
+
+    def before(self, rows: Tensor | None = None) -> Tensor:
+        """(n, C) columns of the unedited faces at `rows`, or of all."""
+        rows = torch.arange(len(self)) if rows is None else rows
+        return self.columns(self._unedited(rows), rows)
 
     def edit(
-        self, editor: Editor, target: str, strength: float, rows: Tensor
-    ) -> tuple[Latents, float]:
-        """The faces at `rows` edited by `strength` to the other side; seconds per edit.
+        self,
+        editor: Editor,
+        target: str,
+        strength: float | Tensor,
+        rows: Tensor,
+        person: bool = False,
+    ) -> tuple[Tensor, float]:
+        """(n, C) of the faces at `rows` edited to their other side, and seconds an edit.
 
-        The time is that of `editor.edit` alone, all rows in one batch; no image is synthesized,
-        unless the editor does so itself.
+        The time is that of `editor.edit` alone; no image is synthesized, unless the editor does so
+        itself. Scores come from the cache where the same edits were scored before.
+
+        Args:
+            strength: of all edits, or (N,).
+            person: measure the person by `identity` too, of the successes: full images are costly.
         """
-        strengths = strength * self.signs(target)[rows]
-        start = self.latents[editor.space][rows]
-        begin = time.perf_counter()
-        edited = editor.edit(start, strengths.to(start.values))
-        return edited, (time.perf_counter() - begin) / len(start)
+        strengths = (self.signs(target) * strength)[rows]
+        start, edited, scored, seconds = self.latents(editor.space)[rows], [], [], 0.0
+        for part, asked in zip(start.values.split(BLOCK), strengths.split(BLOCK), strict=True):
+            begin = time.perf_counter()
+            edited.append(editor.edit(start.with_values(part), asked.to(part)))
+            seconds += time.perf_counter() - begin
+            scored.append(score_once(self.generator, self.scorers, edited[-1]))
+        columns = self.columns(_finite(torch.cat(scored), f"the edits of {editor.name}"), rows)
+        if person and self.identity is not None:
+            after = start.with_values(torch.cat([each.values for each in edited]))
+            self._add_person(columns, after, rows, self.turned(target, columns, rows))
+        return columns, seconds / len(rows)
 
-    def scores(self, edited: Latents) -> Tensor:
-        """Scores (M, A) of edited latents, from disk where these latents were scored before."""
-        found = score_once(self.generator, self.scorers, edited)
-        check_finite(found, "scores of the edited faces")
-        return found
+    def columns(self, scored: Tensor, rows: Tensor) -> Tensor:
+        """(n, C) of what the scorers say of edits of the faces at `rows`."""
+        if not self.joint:
+            return torch.cat([scored, scored.new_full((len(scored), 1), torch.nan)], dim=1)
+        person = self.scorers.person(scored), self.scorers.person(self._unedited(rows))
+        same = (person[0] * person[1]).sum(1, keepdim=True)
+        return torch.cat([scored[:, : -person[0].shape[1]], same], dim=1)
 
-    def changes(self, scores: Tensor, rows: Tensor) -> Tensor:
-        """Changes (M, …, A) of the scores of the faces at `rows`, in standard deviations."""
-        before = self.before[rows].view(len(rows), *[1] * (scores.ndim - 2), -1)
-        return (scores - before) / self.deviations
-
-    def same_person(self, edited: Latents, rows: Tensor, among: Tensor) -> Tensor:
-        """(M,) float64: 1 where the edit of a face at `rows` still shows the same person.
-
-        The identity net's `threshold` decides; NaN without a net. Full images are costly: only the
-        edits at the mask `among` (M,) are embedded, and all others are 0.
-        """
-        found = torch.zeros(len(edited), dtype=torch.float64)
-        if self.identity is None:
-            return found.fill_(torch.nan)
+    def _add_person(self, columns: Tensor, edited: Latents, rows: Tensor, among: Tensor) -> None:
         if among.any():
-            original = next(iter(self.latents.values()))[rows]  # in the space that was given
+            original = next(iter(self._mapped.values()))[rows]  # in the space that was given
             people = embed(self.generator, self.identity, original)[among]
             after = embed(self.generator, self.identity, edited[among])
-            found[among] = same_person(people, after, self.identity.threshold).double()
-        return found
+            columns[among, -1] = (people * after).sum(1)
+
+    def turned(self, target: str, columns: Tensor, rows: Tensor) -> Tensor:
+        """(n,) whether the target is on its other side."""
+        i = self.column(target)
+        cut = self.thresholds[i]
+        return (columns[:, i] > cut) != (self._unedited(rows)[:, i] > cut)
+
+    def side_effects(self, target: str, columns: Tensor, rows: Tensor) -> Tensor:
+        """(n,) mean absolute change of the other scores that count, in standard deviations."""
+        others = [self.column(name) for name in self.counted if name != target]
+        change = columns[:, others] - self._unedited(rows)[:, others]
+        return (change / self.deviations[others]).abs().mean(1)
+
+    def _unedited(self, rows: Tensor) -> Tensor:
+        """(n, …) what the scorers say of the faces at `rows`, each drawn when first asked for."""
+        new = [row for row in dict.fromkeys(rows.tolist()) if row not in self._scored]
+        if new:
+            latents = next(iter(self._mapped.values()))[new]
+            raw = score_once(self.generator, self.scorers, latents)
+            self._scored.update(zip(new, _finite(raw, "the unedited faces"), strict=True))
+        return torch.stack([self._scored[row] for row in rows.tolist()])
+
+
+def _finite(scores: Tensor, what: str) -> Tensor:
+    check_finite(scores, f"scores of {what}")
+    return scores
+
+
+def _check_scores(names: Sequence[str], thresholds: Tensor, deviations: Tensor) -> None:
+    for values, what in ((thresholds, "thresholds"), (deviations, "deviations")):
+        if values.shape != (len(names),):
+            raise ValueError(
+                f"{what}: expected one number for each of {len(names)} scores, "
+                f"given shape {tuple(values.shape)}."
+            )
+        check_finite(values, what)
+    if not (deviations > 0).all():
+        constant = names[int((deviations <= 0).nonzero()[0])]
+        raise ValueError(
+            f"deviations: expected numbers above 0, given {float(deviations.min()):g}. "
+            f"{constant!r} does not vary: load the scorers without it."
+        )

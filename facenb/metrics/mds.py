@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from facenb.errors import check_finite
-from facenb.metrics.statistics import resample_counts
 
 Changed = Callable[[Tensor, Tensor], Tensor]
 """before (N, 1, A) and after (N, S, A) → booleans (N, S, A): which attributes have changed."""
@@ -143,35 +142,28 @@ def outcomes(
     return torch.stack([reached.double(), differs.sum(-1).double() / others], dim=-1)
 
 
-def curve(found: Tensor) -> tuple[Tensor, Tensor]:
-    """Accuracy (S,) and disentanglement (S,) of `outcomes` (N, S, 2).
+def curve(
+    found: Tensor, times: Tensor | None = None, weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Accuracy (S,) and disentanglement (S,) of `outcomes` (N, …, S, 2).
 
     A strength at which no sample succeeds has accuracy 0 and, by the curve's own starting point,
     disentanglement 1: it adds no area.
+
+    Args:
+        times: (draws, N), how often each sample counts: curves (draws, …, S) of a bootstrap.
+        weight: (N,), 1 for the samples that accuracy is of; all by default.
     """
-    accuracy, kept = _points(found, found.new_ones(1, len(found)))
-    return accuracy[0], kept[0]
-
-
-def resampled(found: Tensor, draws: int = 1000, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Curves of `outcomes` (N, …, S, 2) with the samples drawn again: a bootstrap.
-
-    The same seed draws the same samples, so that methods on the same samples can be subtracted.
-
-    Returns:
-        accuracy and disentanglement, (draws, …, S) each.
-    """
-    check_finite(found, "resampled")
-    return tuple(_points(found, resample_counts(len(found), draws, seed).to(found)))
-
-
-def _points(found: Tensor, times: Tensor) -> Tensor:
-    """Accuracy and disentanglement, (2, draws, …, S), each sample counted `times` (draws, N)."""
+    check_finite(found, "curve")
     reached, changes = found.unbind(-1)
-    successes = torch.tensordot(times, reached, dims=1)
-    changed = torch.tensordot(times, reached * changes, dims=1)
-    kept = 1 - changed / successes.clamp(min=1)
-    return torch.stack([successes / len(found), kept.clamp(min=0)])  # rounding may leave −1e-16
+    once = found.new_ones(1, len(found)) if times is None else times.to(found)
+    weight = found.new_ones(len(found)) if weight is None else weight.to(found)
+    successes = torch.tensordot(once, reached, dims=1)
+    changed = torch.tensordot(once, reached * changes, dims=1)
+    total = (once @ weight).clamp(min=1).view(-1, *[1] * (successes.ndim - 1))
+    kept = (1 - changed / successes.clamp(min=1)).clamp(min=0)  # rounding may leave −1e-16
+    both = successes / total, kept
+    return both if times is not None else (both[0][0], both[1][0])
 
 
 def _check(before: Tensor, after: Tensor, target: int) -> None:

@@ -1,6 +1,6 @@
 """How smooth is a latent space? Perceptual path length (Karras et al., 2019, §4.1).
 
-Walk from one code to another and ask how fast the image changes to a network's eye. A space whose
+Walk from one latent to another and ask how fast the image changes to a network's eye. A space whose
 factors are tangled makes images appear on the way that are in neither end, and pays for it.
 """
 

@@ -1,168 +1,193 @@
-"""The edits of a comparison: each method's of each target, swept over strengths, and at one
-success rate."""
+"""The edits of one method towards one target: strengths tried, one of them chosen, faces judged.
+
+    protocol = Protocol("success", 0.75)
+    edits = measure(faces, editor, "smile", [1, 2, 4], protocol, faces.calibration)
+
+Strengths of two methods mean different things. Two methods are compared at the strengths at which
+both have the same success rate, or the same side effects: the mean absolute change of the other
+scores in their standard deviations. That strength is found on the calibration faces, and the
+judged faces are edited at it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from facenb.editors import Editor
+from facenb.latents import Latents
 from facenb.metrics.faces import Faces
-from facenb.metrics.mds import label_change, larger_change, outcomes
+from facenb.sampling import score_once
+from facenb.storage.cache import cached
+from facenb.storage.files import sha256_tensor
+
+EQUAL = ("success", "side effects")
+PROBED = 4  # calibration faces that the first guess of a strength is tried on
+_WALKS = 8  # faces that an interruption of walks costs
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """One method's edits of one target on the N swept faces: strengths (S,), scores (N, S, A),
-    seconds per edit (S,)."""
-
-    strengths: Tensor
-    scores: Tensor
-    seconds: Tensor
-
-
-@dataclass(frozen=True)
-class AtSuccess:
-    """One method's edits of one target at its strength for a success rate, on M judged faces.
+class Protocol:
+    """What is equal when methods are compared.
 
     Attributes:
-        reached: whether any strength has the rate on the calibration faces.
-        sums: for each measure that is a ratio of sums over faces, (M, 2): numerator, denominator.
-        effects: (counted,), mean absolute change of each counted score, in standard deviations, per
-            standard deviation of the target; NaN where the target does not move to its other side.
-        seconds: per edit.
+        equal: one of `EQUAL`, or None: strengths are only swept.
+        level: the success rate, or the side effects.
+        hopeless: the success rate on the calibration faces, at the best strength, up to which the
+            judged faces are not drawn; below 0 they always are.
+    """
+
+    equal: str | None = "success"
+    level: float = 0.75
+    hopeless: float = -1.0
+
+    def __post_init__(self) -> None:
+        most = 1 if self.equal == "success" else float("inf")
+        if self.equal is not None and (self.equal not in EQUAL or not 0 < self.level <= most):
+            raise ValueError(
+                f"Protocol: expected {' or '.join(EQUAL)} and a level above 0, of success up to 1; "
+                f"given {self.equal!r} and {self.level}."
+            )
+
+
+@dataclass(frozen=True)
+class Edits:
+    """The edits of one method towards one target.
+
+    Attributes:
+        strength: at which the judged faces were edited; NaN where each had its own.
+        reached: whether any strength has the protocol's level on the calibration faces.
+        strengths: (S,) tried.
+        swept: (S, n, C) columns of the faces that they were tried on.
+        judged: (m, C) columns of the first m judged faces; m = 0 where none was drawn.
+        seconds: an edit, without image and scores; NaN where none was made.
+        reason: why there is nothing to judge; empty where there is.
     """
 
     strength: float
     reached: bool
-    sums: dict[str, Tensor]
-    effects: Tensor
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Trials:
-    """Methods × targets on the same faces.
-
-    Attributes:
-        counted: names of the scores that count as other attributes.
-        labels: an attribute has changed when its label turned over (Yao et al. 2021 §4.3), not when
-            its score moved by more than a standard deviation.
-        swept: rows of the faces that all strengths are tried on, the calibration faces among them.
-        calibration, judged: rows of the faces: strengths are found on the former, and judged on the
-            latter.
-    """
-
-    faces: Faces
-    methods: Mapping[str, Mapping[str, Editor]]
-    targets: tuple[str, ...]
-    counted: tuple[str, ...]
-    labels: bool
+    strengths: Tensor
     swept: Tensor
-    calibration: Tensor
     judged: Tensor
+    seconds: float
+    reason: str = ""
 
-    @property
-    def cells(self) -> list[tuple[str, str]]:
-        """The (method, target) pairs that have an editor."""
-        return [(m, t) for m, editors in self.methods.items() for t in self.targets if t in editors]
 
-    def sweep(self, strengths: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Sweep]:
-        """The swept faces at every strength of each method, one strength after the other."""
-        found = {}
-        count = sum(len(strengths[method]) for method, _ in self.cells)
-        with tqdm(total=count, desc="comparing", unit="strength", leave=False) as bar:
-            for method, target in self.cells:
-                editor, scores, seconds = self.methods[method][target], [], []
-                for strength in strengths[method]:
-                    edited, spent = self.faces.edit(editor, target, strength, self.swept)
-                    scores.append(self.faces.scores(edited))
-                    seconds.append(spent)
-                    bar.update()
-                tried = torch.tensor(strengths[method], dtype=torch.float64)
-                times = torch.tensor(seconds, dtype=torch.float64)
-                found[method, target] = Sweep(tried, torch.stack(scores, 1), times)
-        return found
+def measure(
+    faces: Faces,
+    editor: Editor,
+    target: str,
+    strengths: Sequence[float],
+    protocol: Protocol,
+    swept: Tensor,
+    judged: int | None = None,
+) -> Edits:
+    """Try the strengths on the faces at `swept`, and edit judged faces at the one to compare at.
 
-    def at_success(
-        self, sweeps: Mapping[tuple[str, str], Sweep], rate: float
-    ) -> dict[tuple[str, str], AtSuccess]:
-        """Each method's edits of the judged faces at its strength for a success rate.
-
-        Raises ValueError for a rate outside 0..1.
-        """
-        if not 0 < rate <= 1:
-            raise ValueError(f"rate: expected a success rate above 0 and up to 1, given {rate}.")
-        bar = tqdm(self.cells, f"at {rate:.0%} success", unit="edit", leave=False)
-        return {cell: self._judge(*cell, sweeps[cell], rate) for cell in bar}
-
-    def outcomes(self, target: str, scores: Tensor, rows: Tensor) -> Tensor:
-        """`mds.outcomes` (M, S, 2) of scores (M, S, A) of the faces at `rows`."""
-        columns = [self.faces.column(n) for n in dict.fromkeys((*self.counted, target))]
-        own = self.faces.column(target)
-        threshold, faces = self.faces.thresholds, self.faces
-        changed = (
-            label_change(threshold[columns])
-            if self.labels
-            else larger_change(faces.deviations[columns])
+    Args:
+        swept: rows, the calibration faces among them.
+        judged: how many of the judged faces, all by default.
+    """
+    tried = [faces.edit(editor, target, strength, swept) for strength in strengths]
+    columns = torch.stack([each for each, _ in tried])
+    seconds = float(torch.tensor([spent for _, spent in tried]).median())
+    steps = torch.tensor(strengths, dtype=torch.float64)
+    nothing = columns.new_zeros(0, columns.shape[-1])
+    if protocol.equal is None:
+        return Edits(torch.nan, False, steps, columns, nothing, seconds)
+    rows, known = faces.calibration, columns[:, torch.isin(swept, faces.calibration)]
+    success = [float(faces.turned(target, each, rows).double().mean()) for each in known]
+    effects = [float(faces.side_effects(target, each, rows).mean()) for each in known]
+    values = success if protocol.equal == "success" else effects
+    strength, reached = strength_for(protocol.level, strengths, values)
+    if max(success) <= protocol.hopeless:
+        reason = (
+            f"turns over {round(max(success) * len(rows))} of {len(rows)} faces at most, at side "
+            f"effects of up to {max(effects):.2g} sd"
         )
-        before, after = faces.before[rows][:, columns], scores[..., columns]
-        return outcomes(before, after, columns.index(own), threshold[own], changed)
-
-    def moves(self, target: str, scores: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """How far scores (M, S, A) moved, in standard deviations, float64.
-
-        Returns:
-            the target's change towards its other side (M, S); the absolute changes of the counted
-            scores (M, S, counted), NaN for the target itself.
-        """
-        change = self.faces.changes(scores, rows).double()
-        own = change[..., self.faces.column(target)] * self.faces.signs(target)[rows][:, None]
-        others = change[..., [self.faces.column(name) for name in self.counted]].abs()
-        if target in self.counted:
-            others[..., self.counted.index(target)] = torch.nan
-        return own, others
-
-    def _judge(self, method: str, target: str, sweep: Sweep, rate: float) -> AtSuccess:
-        known = sweep.scores[torch.isin(self.swept, self.calibration)]
-        turned = self.outcomes(target, known, self.calibration)[..., 0]
-        strength, reached = strength_for(rate, sweep.strengths, turned.mean(0))
-        editor = self.methods[method][target]
-        edited, seconds = self.faces.edit(editor, target, strength, self.judged)
-        scores = self.faces.scores(edited)[:, None]
-        success, changed = self.outcomes(target, scores, self.judged)[:, 0].unbind(-1)
-        same = self.faces.same_person(edited, self.judged, success > 0)
-        own, others = (part[:, 0] for part in self.moves(target, scores, self.judged))
-        sums = {
-            "success": (success, torch.ones_like(success)),
-            "identity": (success * same, success),
-            "attributes": (success * (1 - changed), success),
-            "side effects": (others.nanmean(1), own),
-        }
-        sums = {name: torch.stack(pair, 1) for name, pair in sums.items()}
-        return AtSuccess(strength, reached, sums, ratio(others.mean(0), own.mean()), seconds)
+        return Edits(strength, reached, steps, columns, nothing, seconds, reason)
+    rows = faces.judged if judged is None else faces.judged[:judged]
+    if not len(rows):
+        return Edits(strength, reached, steps, columns, nothing, seconds)
+    found, seconds = faces.edit(editor, target, strength, rows, person=True)
+    return Edits(strength, reached, steps, columns, found, seconds)
 
 
-def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """numerator / denominator, NaN where the denominator is not above 0."""
-    return torch.where(denominator > 0, numerator / denominator, torch.nan)
+def strengths_around(
+    faces: Faces, editor: Editor, target: str, guess: float, level: float
+) -> list[float]:
+    """Two strengths: that for side effects of about `level`, and twice that.
+
+    Args:
+        guess: a strength with a side effect of any size; less than sixteen times off.
+    """
+    few = faces.calibration[:PROBED]
+    first, _ = faces.edit(editor, target, guess, few)
+    effect = float(faces.side_effects(target, first, few).mean())
+    start = guess * min(max(level / max(effect, 1e-6), 1 / 16), 16)
+    return [start, 2 * start]
 
 
-def strength_for(rate: float, strengths: Tensor, success: Tensor) -> tuple[float, bool]:
-    """Where the success rate (S,) first reaches `rate`, linear between the strengths (S,) and 0.
+def strength_for(
+    level: float, strengths: Sequence[float], values: Sequence[float]
+) -> tuple[float, bool]:
+    """Where `values` first reach `level`, linear between the strengths (S,) and 0.
 
     Returns:
-        the strength, and whether the rate was reached; where it was not, the strength tried that
-        has the highest rate.
+        the strength, and whether the level was reached; where it was not, the strength tried that
+        has the highest value.
     """
-    x, y = (torch.cat([part.new_zeros(1), part]) for part in (strengths, success))
-    reaching = (y >= rate).nonzero()
-    if not len(reaching):
-        return float(strengths[success.argmax()]), False
-    last = int(reaching[0])
-    fraction = (rate - y[last - 1]) / (y[last] - y[last - 1])
-    return float(torch.lerp(x[last - 1], x[last], fraction)), True
+    before, low = 0.0, 0.0
+    for strength, value in zip(strengths, values, strict=True):
+        if value >= level:
+            return before + (strength - before) * (level - low) / (value - low), True
+        before, low = strength, value
+    return strengths[max(range(len(values)), key=values.__getitem__)], False
+
+
+def measure_walks(faces: Faces, method: str, editor: Editor, target: str, judged: int) -> Edits:
+    """The edits of an editor that walks until the target is there, on the first judged faces.
+
+    Each face has its own strength, to one standard deviation beyond the threshold. A walk draws an
+    image at every step: its end is kept in the cache.
+    """
+    if judged < 1:
+        return no_edits(faces, "walks through images: left out of this run")
+    rows, ends, seconds = faces.judged[:judged], [], 0.0
+    strengths = (faces.signs(target) * faces.own_strengths(target))[rows]
+    start = faces.latents(editor.space)[rows]
+    for part, asked in zip(start.values.split(_WALKS), strengths.split(_WALKS), strict=True):
+        inputs = {
+            "version": 1,
+            "method": method,
+            "target": target,
+            "generator": faces.generator.fingerprint,
+            "scorers": faces.scorers.fingerprint,
+            "codes": sha256_tensor(part),
+            "strengths": sha256_tensor(asked),
+        }
+
+        def walked(part: Tensor = part, asked: Tensor = asked) -> dict[str, Tensor]:
+            begin = time.perf_counter()
+            values = editor.edit(start.with_values(part), asked.to(part)).values
+            return {"values": values, "seconds": torch.tensor(time.perf_counter() - begin)}
+
+        end = cached("walks", inputs, walked)
+        ends.append(end["values"])
+        seconds += float(end["seconds"])
+    scored = score_once(faces.generator, faces.scorers, Latents(torch.cat(ends), editor.space))
+    found = faces.columns(scored, rows)
+    nothing = found.new_zeros(0, len(faces.calibration), found.shape[1])
+    return Edits(torch.nan, True, torch.zeros(0), nothing, found, seconds / len(rows))
+
+
+def no_edits(faces: Faces, reason: str) -> Edits:
+    """Those of a method without an editor for a target."""
+    width = len(faces.names)
+    nothing = torch.zeros(0, len(faces.calibration), width)
+    none = torch.zeros(0, width)
+    return Edits(torch.nan, False, torch.zeros(0), nothing, none, torch.nan, reason)

@@ -12,7 +12,7 @@ differences estimate without bias from k ≥ 2 draws, but for a term that vanish
 
 The function f maps a batch of points (B, …), for any B and row by row, to a tensor (B, …) or to a
 list or tuple of them (activations of several layers; their penalties add up, as in the published
-code). What is perturbed is what f is given, so f also chooses the space. For directions A (d, m):
+latent). What is perturbed is what f is given, so f also chooses the space. For directions A (d, m):
 
     def f(coefficients, z):  # (B, m), (B, d)
         return generator.synthesize(Latents(z + coefficients @ A.T, "z"))

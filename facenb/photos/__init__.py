@@ -1,6 +1,6 @@
-"""Photographs: a face found and aligned, its code in w+, edits, and back into the photograph.
+"""Photographs: a face found and aligned, its latent in w+, edits, and back into the photograph.
 
-`reading` opens files, `align` finds and cuts out the face, `encoder` and `invert` give its code,
+`reading` opens files, `align` finds and cuts out the face, `encoder` and `invert` give its latent,
 `tune` bends the generator around it, `paste` puts an edited face back; `Photograph` does all of it.
 `measure` says how near an inversion is and what edits do to it, `known` does so on generated faces
 whose code is known. `encoder_decoder` and `distill` are the other two ways to edit photographs.

@@ -4,8 +4,8 @@ python -m facenb.photos edit PHOTO --age 3 --hold glasses --out OUT.jpg
 python -m facenb.photos faces PHOTO                    # which faces there are
 
 Every editor has an option of its name: --smile, --age, --grey-hair, … ; --list names them. The
-photograph's code is kept in facenb's cache, so that a second edit of it takes seconds; an inversion
-that is interrupted goes on next time.
+photograph's latent is kept in facenb's cache, so that a second edit of it takes seconds; what
+is interrupted goes on next time.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""An encoder: aligned faces → codes of w+, in one pass.
+"""An encoder: aligned faces → latents of w+, in one pass.
 
 It reads what two nets know that were trained for something else (EfficientNet-Lite0's maps of
 three sizes, faceres' embedding) and the image itself at 16 pixels: 14,360 numbers. What is learned
-is a linear map of low rank from these to the codes of all layers, by ridge regression on the
-generator's own images, whose codes are known (scripts/train_encoder.py). It has a closed form, and
-the optimisation that follows (`invert`) does the rest. `encoder_provenance` has its errors.
+is a linear map of low rank from these to the latents of all layers, by ridge regression on the
+generator's own images, whose latents are known (scripts/train_encoder.py). It has a closed form,
+and the optimisation that follows (`invert`) does the rest. `encoder_provenance` has its errors.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Encoder(nn.Module):
     Args:
         scale, shift: (14,360,), bring the features to a common scale.
         read: (14,360, rank), and `write`: (rank, L·512), the map.
-        mean: (L, 512), the code of features of 0.
+        mean: (L, 512), the latent of features of 0.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class Encoder(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Latents:
-        return self.codes(self.features(images.float()))
+        return self.latents(self.features(images.float()))
 
-    def codes(self, features: Tensor) -> Latents:
+    def latents(self, features: Tensor) -> Latents:
         """Codes from what `Features` gives."""
         found = (features * self.scale + self.shift) @ self.read @ self.write
         return Latents(found.unflatten(1, self.mean.shape) + self.mean, "w+")

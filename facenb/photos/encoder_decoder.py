@@ -8,7 +8,7 @@ idea at a size that learns in minutes on a CPU. The result is a `Generator` with
 that boundaries, strips and the Explorer take it as they take any other.
 
     model = train_together(images, steps=1000)
-    codes = model.encode(images)
+    latents = model.encode(images)
     other = encoder_afterwards(model, steps=250)      # the same decoder, another encoder
 """
 

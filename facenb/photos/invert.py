@@ -1,14 +1,14 @@
-"""Inversion by optimisation: the code whose image is nearest to a given one.
+"""Inversion by optimisation: the latent whose image is nearest to a given one.
 
-In Z, W or W+ (Abdal et al., Image2StyleGAN, 2019, compare them): Adam on the code, through the
-generator's 256-px image, on the loss of `losses`. In W and W+ the code is pulled towards W's mean
+In Z, W or W+ (Abdal et al., Image2StyleGAN, 2019, compare them): Adam on the latent, through the
+generator's 256-px image, on the loss of `losses`. In W and W+ the latent is pulled towards W's mean
 in units of W's covariance, and in W+ its layers towards each other, so that edits learned in W
 still apply.
 
     inversion = Inversion(generator, images, start=encoder(images))
     inversion.run(seconds=40)        # an interrupt ends it early and keeps the best
     inversion.run(seconds=80)        # goes on
-    codes = inversion.best
+    latents = inversion.best
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ SIZE = 256
 EVERY = 20  # steps between two calls of `shown`
 RATES = {"z": 0.05, "w": 0.05, "w+": 0.04}
 _WARM, _FALL = 0.05, 0.6  # fractions of the budget in which the rate rises; from which it falls
-_VERSION = 1  # raise when a change here alters the codes
-_SAMPLES = 8192  # codes of W that its mean and covariance are measured on
+_VERSION = 1  # raise when a change here alters the latents
+_SAMPLES = 8192  # latents of W that its mean and covariance are measured on
 _MEASURED: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # of each W: mean, variance, whitening
 
 
 class Inversion:
-    """N images inverted together; each keeps the best of its own codes.
+    """N images inverted together; each keeps the best of its own latents.
 
     Args:
         generator: style-based.
         images: (N, 3, S, S) in [−1, 1], aligned as FFHQ's, S at least 256.
         space: "z", "w" or "w+".
-        start: N codes of W or W+ to begin with, such as the encoder's (their mean over the layers
+        start: N latents of W or W+ to begin with, such as the encoder's (their mean over the layers
             for "w"); the mean of W where there are none. For "z" another beginning is not
             possible: it is the z, of 64, whose images are nearest.
         weights: of the loss.
@@ -55,7 +55,7 @@ class Inversion:
         rate: Adam's learning rate, by default what suits the space.
 
     Attributes:
-        losses: (N,) of the best codes.
+        losses: (N,) of the best.
         history: for each step, the mean over the images of the loss and its parts.
 
     Raises:
@@ -104,12 +104,12 @@ class Inversion:
 
     @property
     def best(self) -> Latents:
-        """The N codes with the lowest loss so far, in `space`."""
+        """The N latents with the lowest loss so far, in `space`."""
         return Latents(self._best.clone(), self.space)
 
     @property
-    def codes(self) -> Latents:
-        """The best codes in w+."""
+    def latents(self) -> Latents:
+        """The best latents in w+."""
         return self.generator.map(self.best, "w+")
 
     def run(
@@ -194,7 +194,7 @@ class Inversion:
         return self.history[-1]["loss"]
 
     def _pull(self) -> Tensor:
-        """(N,): how unusual a code is. In z it is the deviation of its length from √512."""
+        """(N,): how unusual a latent is. In z it is the deviation of its length from √512."""
         values = self._values
         if self.space == "z":
             return self.weights.mean * (values.square().mean(1) - 1).square()
@@ -219,12 +219,14 @@ class Inversion:
     def _start(self, start: Latents | None, images: Tensor) -> Tensor:
         if self.space == "z":
             if start is not None:
-                raise ValueError("start: expected none in space 'z', whose codes W has no way to.")
+                raise ValueError(
+                    "start: expected none in space 'z', whose latents W has no way to."
+                )
             return self._nearest(images)
         if start is None:
             start = Latents(self.mean.repeat(len(images), 1), "w")
         if len(start) != len(images):
-            raise ValueError(f"start: expected {len(images)} codes, given {len(start)}.")
+            raise ValueError(f"start: expected {len(images)} latents, given {len(start)}.")
         if self.space == "w" and start.space == "w+":
             return start.values.mean(1)
         return self.generator.map(start, self.space).values.float()
@@ -247,7 +249,7 @@ def invert(
     weights: Weights = DEFAULT,
     steps: int = 100,
 ) -> Latents:
-    """`Inversion.run(steps=…).best` of each image by itself, kept in the cache: codes in `space`.
+    """`Inversion.run(steps=…).best` of each image by itself, kept in the cache: latents in `space`.
 
     Of many images it is what `Inversion` of all of them together finds, in less memory.
     """

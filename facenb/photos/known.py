@@ -35,23 +35,23 @@ SPACES = {IN_Z: "z", IN_W: "w", BOTH: "w+"}  # of the ways that optimise
 
 @dataclass(frozen=True)
 class Known:
-    """N faces inverted: codes in w+ by way (the tuned generator's are those of BOTH), and measures.
+    """N faces inverted: latents in w+ by way (of the tuned generator those of BOTH), and measures.
 
     Args:
-        codes: N codes by way.
+        latents: N by way.
         measured: by way and name, (N,): see `Reconstruction` and `Editability`.
         provenance: how it was made.
     """
 
-    codes: dict[str, Latents]
+    latents: dict[str, Latents]
     measured: dict[str, dict[str, Tensor]]
     provenance: dict[str, object]
 
 
-def true_codes(generator: MobileStyleGAN, n: int) -> Latents:
-    """The codes in w+ of the first n faces, at ψ = .7: none that the encoder has learned from."""
-    codes = generator.truncate(generator.sample(n, seed=SEED, space="w"), PSI)
-    return generator.map(codes, "w+")
+def true_latents(generator: MobileStyleGAN, n: int) -> Latents:
+    """The latents in w+ of the first n faces, at ψ = .7: none that the encoder has learned from."""
+    latents = generator.truncate(generator.sample(n, seed=SEED, space="w"), PSI)
+    return generator.map(latents, "w+")
 
 
 def invert_known(
@@ -61,14 +61,14 @@ def invert_known(
     steps: int = STEPS,
     tuning: int = TUNING,
 ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
-    """Face `index` inverted and measured: its code, rounded to half precision, and (1,) measures.
+    """Face `index` inverted and measured: its latent, rounded to half precision, and (1,) measures.
 
-    The code is of the space that the way has. In Z it begins at the nearest of 64 samples, in W and
-    W+ at the encoder's code; the tuned generator belongs to the code of W+. What was optimised is
+    The latent is of the space of the way. In Z it begins at the nearest of 64 samples, in W and
+    W+ at the encoder's; the tuned generator belongs to the latent of W+. What was optimised is
     kept in the cache.
     """
     fast = generator.variant(precision=torch.bfloat16)
-    true = true_codes(generator, index + 1)[index]
+    true = true_latents(generator, index + 1)[index]
     with torch.no_grad():
         image = fast.synthesize(true, size=512)
         encoded = load_encoder(generator.name)(image)
@@ -107,5 +107,5 @@ def load_known(generator: MobileStyleGAN) -> Known:
             else:
                 measured[way][name[0]] = file.get_tensor(key)
         provenance = json.loads(file.metadata()["provenance"])
-    codes[TRUE] = true_codes(generator, len(codes[BOTH]))
+    codes[TRUE] = true_latents(generator, len(codes[BOTH]))
     return Known(codes, measured, provenance)

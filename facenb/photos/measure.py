@@ -1,4 +1,4 @@
-"""How near a reconstruction is, and how far edits still work on its code."""
+"""How near a reconstruction is, and how far edits still work on its latent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEPT, TRUTH = "SFace cosine, edited", "VGG distance to the true edit"
 
 
 class Reconstruction:
-    """Compares images of codes with the images (N, 3, S, S) in [−1, 1] that were inverted.
+    """Compares images of latents with the images (N, 3, S, S) in [−1, 1] that were inverted.
 
     The generator's exact image is compared, not the preview that inversion looks at. The VGG
     distance, SFace and the landmarks are in the loss of the inversion as well; the embedding of
@@ -37,12 +37,12 @@ class Reconstruction:
             self.person, self.embedding = identity(self.images), self.second(self.images)
 
     @torch.no_grad()
-    def __call__(self, generator: Generator, codes: Latents) -> dict[str, Tensor]:
+    def __call__(self, generator: Generator, latents: Latents) -> dict[str, Tensor]:
         """(N,) by name: VGG distance, cosines of SFace and faceres, landmarks, PSNR.
 
         Landmarks: how far the mesh's points are, in % of the side.
         """
-        images = drawn(generator, codes)
+        images = drawn(generator, latents)
         moved = (self.mesh(images)[0] - self.points)[..., :2]
         square = (images - self.images).square().mean((1, 2, 3))
         return {
@@ -55,14 +55,14 @@ class Reconstruction:
 
 
 class Editability:
-    """What edits do to codes of inverted images (N, 3, S, S).
+    """What edits do to latents of inverted images (N, 3, S, S).
 
     Args:
         scorers: with a score of each editor's name.
         identity: says whether the person is kept.
         images: those that were inverted.
         edits: an editor of w+ and the two strengths that it is taken to, by the score's name.
-        truth: the generator and the N codes that made the images, where these are known.
+        truth: the generator and the N latents that made the images, where these are known.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class Editability:
             self.true = None if truth is None else self._edited(*truth)
 
     @torch.no_grad()
-    def __call__(self, generator: Generator, codes: Latents) -> dict[str, Tensor]:
+    def __call__(self, generator: Generator, latents: Latents) -> dict[str, Tensor]:
         """(N,) by name.
 
         "NAME, change": of the edit's own score from its first strength to its second; "SFace
         cosine, edited": the least, over the edits, of an edited face with the inverted image;
         "VGG distance to the true edit": the mean over the edits, where the truth is known.
         """
-        images = self._edited(generator, codes)
+        images = self._edited(generator, latents)
         found, cosines, distances = {}, [], []
         for name, pair in images.items():
             column = self.scorers.names.index(name)
@@ -102,19 +102,19 @@ class Editability:
             found[TRUTH] = torch.stack(distances).mean(0)
         return found
 
-    def _edited(self, generator: Generator, codes: Latents) -> dict[str, list[Tensor]]:
-        codes = generator.map(codes, "w+")
+    def _edited(self, generator: Generator, latents: Latents) -> dict[str, list[Tensor]]:
+        latents = generator.map(latents, "w+")
         return {
-            name: [drawn(generator, editor.edit(codes, strength)) for strength in strengths]
+            name: [drawn(generator, editor.edit(latents, strength)) for strength in strengths]
             for name, (editor, strengths) in self.edits.items()
         }
 
 
 @torch.no_grad()
-def drawn(generator: Generator, codes: Latents) -> Tensor:
-    """Exact images of codes, averaged to (N, 3, 256, 256), in [−1, 1]."""
+def drawn(generator: Generator, latents: Latents) -> Tensor:
+    """Exact images of latents, averaged to (N, 3, 256, 256), in [−1, 1]."""
     size = generator.exact_size
-    images = [F.avg_pool2d(generator.synthesize(code, size=size), size // SIZE) for code in codes]
+    images = [F.avg_pool2d(generator.synthesize(one, size=size), size // SIZE) for one in latents]
     return torch.cat(images).clamp(-1, 1)
 
 

@@ -35,7 +35,7 @@ _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
 class Photograph:
-    """One face of a photograph and its code. Everything is computed here, nothing is sent.
+    """One face of a photograph and its latent. Everything is computed here, nothing is sent.
 
     Args:
         generator: of FFHQ-like faces.
@@ -66,7 +66,7 @@ class Photograph:
 
     @cached_property
     def encoded(self) -> Latents:
-        """The encoder's code (1, L, 512) in w+."""
+        """The encoder's latent (1, L, 512) in w+."""
         with torch.no_grad():
             return load_encoder(self.generator.name)(self.aligned.image)
 
@@ -76,17 +76,17 @@ class Photograph:
         return Inversion(fast, self.aligned.image, start=self.encoded)
 
     @property
-    def codes(self) -> Latents:
+    def latents(self) -> Latents:
         """(1, L, 512) in w+: the best so far, the encoder's at first; or one that was assigned."""
         if self._given is not None:
             return self._given
-        return self.inversion.codes if self._inverted else self.encoded
+        return self.inversion.latents if self._inverted else self.encoded
 
-    @codes.setter
-    def codes(self, codes: Latents) -> None:
-        if len(codes) != 1:
-            raise ValueError(f"codes: expected one, given {len(codes)}.")
-        self._given = self.generator.map(codes, "w+")
+    @latents.setter
+    def latents(self, latents: Latents) -> None:
+        if len(latents) != 1:
+            raise ValueError(f"latents: expected one, given {len(latents)}.")
+        self._given = self.generator.map(latents, "w+")
 
     @property
     def _inverted(self) -> bool:
@@ -100,14 +100,14 @@ class Photograph:
         stop: threading.Event | None = None,
         quiet: bool = False,
     ) -> Latents:
-        """Optimise the code, see `Inversion.run`; returns it."""
+        """Optimise the latent, see `Inversion.run`; returns it."""
         self._given = None
         self.inversion.run(seconds, steps, shown, stop, quiet)
-        return self.codes
+        return self.latents
 
     def tune(self, seconds: float | None = None, steps: int | None = None) -> None:
-        """Pivotal tuning around the present code: `generator` is another one from now on."""
-        self.generator = tune(self.generator, self.aligned.image, self.codes, seconds, steps)
+        """Pivotal tuning around the present latent: `generator` is another one from now on."""
+        self.generator = tune(self.generator, self.aligned.image, self.latents, seconds, steps)
 
     def edited(
         self,
@@ -127,14 +127,14 @@ class Photograph:
         """
         editors = load_editors("interfacegan", self.generator.name) if editors is None else editors
         editors.check(self.generator)
-        codes = self.codes
+        latents = self.latents
         for name, strength in strengths.items():
             chosen = editors.condition(name, hold) if hold else editors.select([name])
             if chosen.space == "w":
                 chosen = chosen.in_layers(0, self.generator.w_layers)
-            codes = chosen[name].edit(codes, strength)
+            latents = chosen[name].edit(latents, strength)
         with torch.no_grad():
-            return self.generator.synthesize(codes, size=size)
+            return self.generator.synthesize(latents, size=size)
 
     @cached_property
     def _paster(self) -> Paster:
@@ -143,7 +143,7 @@ class Photograph:
     @torch.no_grad()
     def pasted(self, face: Tensor) -> Tensor:
         """The photograph (1, 3, H, W) with an edited face (1, 3, S, S) in it."""
-        before = self.generator.synthesize(self.codes, size=face.shape[-1])
+        before = self.generator.synthesize(self.latents, size=face.shape[-1])
         return self._paster(self.aligned, face, before)
 
     def save(self, path: str | os.PathLike[str], face: Tensor) -> None:

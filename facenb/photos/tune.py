@@ -1,8 +1,8 @@
-"""Pivotal tuning: the generator bent a little, so that one code gives one photograph.
+"""Pivotal tuning: the generator bent a little, so that one latent gives one photograph.
 
-Roich et al., Pivotal Tuning for Latent-based Editing of Real Images (2021): the code that inversion
+Roich et al., Pivotal Tuning for Latent-based Editing of Real Images (2021): the one that inversion
 found stays, and a few steps of Adam change the weights of the synthesis network around it. What
-the code could not show (an ear-ring, a logo) is learned by the weights; the styles, through which
+the latent could not show (an ear-ring, a logo) is learned by the weights; the styles, through which
 edits work, are left alone.
 """
 
@@ -34,43 +34,43 @@ _VERSION = 1  # raise when a change here alters the weights
 def tune(
     generator: MobileStyleGAN,
     image: Tensor,
-    codes: Latents,
+    pivot: Latents,
     seconds: float | None = None,
     steps: int | None = None,
     rate: float = RATE,
     stop: threading.Event | None = None,
     quiet: bool = False,
 ) -> MobileStyleGAN:
-    """A generator whose image of `codes` is nearer to `image`; the one given stays as it is.
+    """A generator whose image of `pivot` is nearer to `image`; the one given stays as it is.
 
     Z and W are the same, so that editors of the one work on the other.
 
     Args:
         image: (1, 3, S, S) in [−1, 1], S a multiple of 512.
-        codes: one code, of w or w+: the pivot.
+        pivot: one latent, of w or w+.
         seconds, steps: one of them, the budget.
         rate: of Adam.
         stop: ends it early when set, as Ctrl-C does; what was learned so far is kept.
 
     Raises:
-        ValueError: several images or codes, or another size.
+        ValueError: several images or latents, or another size.
     """
-    best = _weights(generator, image, codes, seconds, steps, rate, stop, quiet)
+    best = _weights(generator, image, pivot, seconds, steps, rate, stop, quiet)
     return _with_weights(generator, best)
 
 
-def tuned(generator: MobileStyleGAN, image: Tensor, codes: Latents, steps: int) -> MobileStyleGAN:
+def tuned(generator: MobileStyleGAN, image: Tensor, pivot: Latents, steps: int) -> MobileStyleGAN:
     """`tune(steps=…)`, whose weights are kept in the cache."""
     inputs = {"version": _VERSION, "generator": generator.fingerprint, "steps": steps}
-    inputs |= {"image": sha256_tensor(image), "code": sha256_tensor(codes.values)}
-    best = cached("tune", inputs, lambda: _weights(generator, image, codes, steps=steps))
+    inputs |= {"image": sha256_tensor(image), "code": sha256_tensor(pivot.values)}
+    best = cached("tune", inputs, lambda: _weights(generator, image, pivot, steps=steps))
     return _with_weights(generator, best)
 
 
 def _weights(
     generator: MobileStyleGAN,
     image: Tensor,
-    codes: Latents,
+    pivot: Latents,
     seconds: float | None = None,
     steps: int | None = None,
     rate: float = RATE,
@@ -79,14 +79,14 @@ def _weights(
 ) -> dict[str, Tensor]:
     """The best weights of those that learn, by name."""
     check_images(image)
-    if len(image) != 1 or len(codes) != 1 or image.shape[-1] % SIZE:
+    if len(image) != 1 or len(pivot) != 1 or image.shape[-1] % SIZE:
         raise ValueError(
-            f"tune: expected one image of a multiple of {SIZE} pixels a side and one code, given "
-            f"images {tuple(image.shape)} and {len(codes)} codes."
+            f"tune: expected one image of a multiple of {SIZE} pixels a side and one latent, given "
+            f"images {tuple(image.shape)} and {len(pivot)} latents."
         )
     target = F.avg_pool2d(image.float(), image.shape[-1] // SIZE)
     loss = ImageLoss(target, _WEIGHTS, vgg_size=SIZE // 2)
-    values = generator.map(codes, "w+").values.detach()
+    values = generator.map(pivot, "w+").values.detach()
     network = _learning(generator)
     learned = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(learned, rate, betas=(0.9, 0.99))

@@ -14,13 +14,28 @@ from collections.abc import Sequence
 import torch
 
 from facenb.errors import unknown
-from facenb.scorers.attributes import ATTRIBUTES, QUALITY_GATE, Attribute, select
+from facenb.scorers.attributes import (
+    ATTRIBUTES,
+    QUALITY_GATE,
+    Attribute,
+    conditions_of,
+    select,
+)
 from facenb.scorers.framing import CROPS
 from facenb.scorers.identity import IdentityScorer, load_identity
 from facenb.scorers.suite import ScorerSuite
 
-__all__ = ["ATTRIBUTES", "QUALITY_GATE", "Attribute", "IdentityScorer", "ScorerSuite",
-           "load_identity", "load_independent_scorers", "load_scorers"]  # fmt: skip
+__all__ = [
+    "ATTRIBUTES",
+    "QUALITY_GATE",
+    "Attribute",
+    "IdentityScorer",
+    "ScorerSuite",
+    "conditions_of",
+    "load_identity",
+    "load_independent_scorers",
+    "load_scorers",
+]
 
 
 def load_scorers(

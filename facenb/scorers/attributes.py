@@ -198,6 +198,12 @@ ATTRIBUTES: dict[str, tuple[Attribute, ...]] = {
 QUALITY_GATE = 2.1972
 
 
+def conditions_of(names: Iterable[str]) -> list[str]:
+    """Of these scores those that count as attributes of their own: action units make up the
+    expressions, and quality is no attribute."""
+    return [name for name in names if not name.startswith("AU") and name != "quality"]
+
+
 def select(names: str | Iterable[str] | None, known: Sequence[Attribute]) -> list[Attribute]:
     """The attributes of these names and groups, in the order given, each once; None means all.
 

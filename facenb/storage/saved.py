@@ -57,6 +57,14 @@ class Saved:
         atomic_write(path, save(tensors, metadata))
 
     @staticmethod
+    def kind_of(path: str | PathLike[str]) -> str | None:
+        """The kind of a file; None for one that has none."""
+        with safe_open(path, "pt") as stored:
+            form = (stored.metadata() or {}).get("format", "")
+        known = form.startswith("facenb-") and form.endswith("-1")
+        return form.removeprefix("facenb-").removesuffix("-1") if known else None
+
+    @staticmethod
     def read(path: str | PathLike[str], *kinds: str) -> Saved:
         """Read a file of one of these kinds; FacenbError when it is another or is damaged."""
         try:

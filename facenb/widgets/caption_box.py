@@ -101,7 +101,7 @@ class CaptionBox:
         return self._captions.encoder(sentences).to(self._latents.values)
 
     def _see(self, latents: Latents) -> tuple[list[Image.Image], list[str]]:
-        """The pictures of codes, and what is said of them."""
+        """The pictures of latents, and what is said of them."""
         with torch.no_grad():
             images = self._generator.synthesize(latents)
         drawn = [pictures.to_picture(image, self._size) for image in images]
@@ -143,7 +143,7 @@ class CaptionBox:
     def _show(self, before: Tensor, after: Tensor) -> None:
         """Pictures and notes of what was found, with the cosines to the sentence."""
         found = self.found
-        self._edited, words = self._see(self._latents.with_values(found.codes))
+        self._edited, words = self._see(self._latents.with_values(found.latents))
         for i, picture in enumerate(self._edited):
             self._after[i].value = pictures.to_png(picture)
             steps = int(found.steps[i])

@@ -1,6 +1,6 @@
 """One face under several methods, side by side with scores, and the table of them, sortable.
 
-    SideBySide(bench, editors, [Opinion(judged), Opinion(judged, independent=True)])
+    SideBySide(faces, editors, [Comparison(data), Comparison(data, independent=True)])
 
 Images are drawn in the Explorer's worker: the newest choice wins, and a drawing that nobody waits
 for any more is given up between two methods.
@@ -21,8 +21,8 @@ from torch import Tensor
 from facenb.editors import Editor
 from facenb.errors import unknown
 from facenb.latents import Latents
-from facenb.metrics.bench import Bench
-from facenb.metrics.judged_table import MEASURES, Opinion
+from facenb.metrics.compare_table import MEASURES, Comparison
+from facenb.metrics.faces import Faces
 from facenb.widgets.explorer import pictures
 from facenb.widgets.explorer.latest import FRAMES, Latest
 from facenb.widgets.live import classed, close_widgets, forget, keep, page, show
@@ -37,12 +37,12 @@ _CSS = """
 .facenb-side td:first-child, .facenb-side th:first-child { text-align: left; }
 .facenb-side .fs-by { text-decoration: underline; }
 """
-_LOW_IS_GOOD = ("side effects", "worst")
+_LOW_IS_GOOD = ("side effects", "side effects / change", "worst")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be drawn: a row of the bench, a target, methods, and how strong the edits are.
+    """What is to be drawn: a row of the faces, a target, methods, and how strong the edits are.
 
     A strength of 1 is each method's own strength for equal side effects.
     """
@@ -57,27 +57,28 @@ class SideBySide:
     """Choose methods, a target and a strength: the same face under all of them.
 
     Args:
-        bench: faces, generator and scorers.
+        faces: with joint scorers.
         editors: by (method, target), of those that can be drawn at once.
-        opinions: of the judged edits of these methods, for strengths and for the table.
+        tables: of the measured edits of these methods, by one or two sets of scorers, for strengths
+            and for the table.
         shown: methods to begin with.
         size: pixels a side of each image.
 
     Attributes:
-        columns: of the last drawing, one row for each method, as `Bench.columns` has them.
+        columns: of the last drawing, one row for each method, as `Faces.columns` has them.
     """
 
     def __init__(
         self,
-        bench: Bench,
+        faces: Faces,
         editors: Mapping[tuple[str, str], Editor],
-        opinions: Sequence[Opinion],
+        tables: Sequence[Comparison],
         shown: Sequence[str] = (),
         size: int = 180,
     ) -> None:
-        self._bench, self._editors, self._opinions = bench, dict(editors), list(opinions)
-        self._judged, self._size = opinions[0].judged, size
-        known = [m for m in self._judged.methods if any(pair[0] == m for pair in self._editors)]
+        self._faces, self._editors, self._tables = faces, dict(editors), list(tables)
+        self._data, self._size = tables[0].data, size
+        known = [m for m in self._data.methods if any(pair[0] == m for pair in self._editors)]
         for name in shown:
             if name not in known:
                 raise unknown("method to show", name, known)
@@ -98,7 +99,7 @@ class SideBySide:
     @property
     def asked(self) -> Asked:
         """What the controls say."""
-        face = self._bench.calibrating + self._face.value
+        face = int(self._faces.judged[self._face.value])
         return Asked(face, self._target.value, self._methods.value, self._strength.value)
 
     def wait(self) -> None:
@@ -112,25 +113,25 @@ class SideBySide:
         forget(self)
 
     def _lay_out(self, known: Sequence[str], shown: tuple[str, ...]) -> None:
-        faces = len(self._bench) - self._bench.calibrating
-        self._face = widgets.IntSlider(0, 0, faces - 1, description="face")
-        self._target = widgets.Dropdown(options=self._judged.targets, description="target")
+        last = len(self._faces.judged) - 1
+        self._face = widgets.IntSlider(0, 0, last, description="face")
+        self._target = widgets.Dropdown(options=self._data.targets, description="target")
         self._strength = widgets.FloatSlider(1, min=0, max=2, step=0.1, description="strength")
         self._methods = widgets.SelectMultiple(
             options=known, value=shown, rows=min(8, len(known)), description="methods"
         )
         self._scorers = widgets.Dropdown(
-            options=[("that taught", 0), ("independent", 1)][: len(self._opinions)],
+            options=[("that taught", 0), ("independent", 1)][: len(self._tables)],
             description="scorers",
         )
         self._sort = widgets.Dropdown(options=MEASURES, value="success", description="sort by")
         self._controls = (self._face, self._target, self._strength, self._methods,
                           self._scorers, self._sort)  # fmt: skip
         self._status, self._table = widgets.HTML(), widgets.HTML()
-        self._faces = classed(widgets.HBox(), "fs-faces")
+        self._drawn = classed(widgets.HBox(), "fs-faces")
         left = widgets.VBox([self._target, self._face, self._strength, self._sort, self._scorers])
         controls = widgets.HBox([left, self._methods])
-        body = (controls, self._status, self._faces, self._table)
+        body = (controls, self._status, self._drawn, self._table)
         self.root = classed(page(*body, css=_CSS), "facenb-side")
 
     def _changed(self) -> None:
@@ -139,12 +140,12 @@ class SideBySide:
         self._latest.put(self.asked)
 
     def table(self) -> str:
-        """The methods for the chosen target in the chosen opinion, sorted, as HTML."""
-        opinion, target = self._opinions[self._scorers.value], self._target.value
+        """The methods for the chosen target by the chosen scorers, sorted, as HTML."""
+        tables, target = self._tables[self._scorers.value], self._target.value
         by = self._sort.value
         values = {
-            method: [float(opinion.value(m, method, target)[0]) for m in MEASURES]
-            for method in self._judged.methods
+            method: [float(tables.values(m, method, target)[0]) for m in MEASURES]
+            for method in self._data.methods
         }
         sign = 1 if by in _LOW_IS_GOOD else -1
         at = MEASURES.index(by)
@@ -153,46 +154,46 @@ class SideBySide:
         rows = "".join(
             f"<tr><td>{escape(method)}</td>"
             + "".join(f"<td>{'—' if v != v else f'{v:.2f}'}</td>" for v in values[method])
-            + f"<td>{escape(self._judged.cells[method, target].reason)}</td></tr>"
+            + f"<td>{escape(self._data.edits[method, target].reason)}</td></tr>"
             for method in order
         )
         return f"<table><tr><th>method</th>{heads}<th></th></tr>{rows}</table>"
 
     def _draw(self, asked: Asked) -> None:
-        rows, bench = torch.tensor([asked.face]), self._bench
-        images, columns, notes = [self._image(bench.latents["z"][rows])], {}, ["unedited"]
-        before = bench.before(rows)
-        notes[0] += f"<br>{asked.target} {float(before[0, bench.column(asked.target)]):.1f}"
+        rows, faces = torch.tensor([asked.face]), self._faces
+        images, columns, notes = [self._image(faces.latents("z")[rows])], {}, ["unedited"]
+        before = faces.before(rows)
+        notes[0] += f"<br>{asked.target} {float(before[0, faces.column(asked.target)]):.1f}"
         for method in asked.methods:
             if self._latest.waiting:
                 return
             editor = self._editors.get((method, asked.target))
-            cell = self._judged.cells[method, asked.target]
-            if editor is None or cell.strength != cell.strength:
+            measured = self._data.edits[method, asked.target]
+            if editor is None or measured.strength != measured.strength:
                 continue
-            strength = (bench.signs(asked.target) * cell.strength * asked.strength)[rows]
-            start = bench.latents[editor.space][rows]
+            strength = (faces.signs(asked.target) * measured.strength * asked.strength)[rows]
+            start = faces.latents(editor.space)[rows]
             images.append(self._image(editor.edit(start, strength.to(start.values))))
             with torch.no_grad():
-                found = bench.columns(bench.panel(images[-1]), rows)
+                found = faces.columns(faces.scorers(images[-1]), rows)
             columns[method] = found[0]
-            own = float(found[0, bench.column(asked.target)])
-            effect = float(bench.effect(asked.target, found, rows))
+            own = float(found[0, faces.column(asked.target)])
+            effect = float(faces.side_effects(asked.target, found, rows))
             notes.append(
                 f"<b>{escape(method)}</b><br>{asked.target} {own:.1f}"
-                f"{', over' if bool(bench.turned(asked.target, found, rows)) else ''}<br>"
+                f"{', over' if bool(faces.turned(asked.target, found, rows)) else ''}<br>"
                 f"side effects {effect:.2f}, person {float(found[0, -1]):.2f}"
             )
         self.columns = columns
         self._pictures = [pictures.to_picture(image[0], self._size) for image in images]
-        self._faces.children = [
+        self._drawn.children = [
             self._captioned(picture, note)
             for picture, note in zip(self._pictures, notes, strict=True)
         ]
         self._status.value = ""
 
     def _image(self, latents: Latents) -> Tensor:
-        generator = self._bench.generator
+        generator = self._faces.generator
         with torch.no_grad():
             images = generator.synthesize(latents.to(generator.device), generator.scoring_size)
         return images.float()

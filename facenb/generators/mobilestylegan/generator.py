@@ -26,7 +26,7 @@ _W_NAMES = (
     *(layer for side in _SIDES for layer in (f"up{side}", f"conv{side}_1", f"conv{side}_2")),
     "rgb1024",
 )
-# The code of StyleGAN2-1024's 18 that each of the 23 layers takes; the last takes 15, 16 and 17.
+# The latent of StyleGAN2-1024's 18 that each of the 23 layers takes; the last takes 15, 16 and 17.
 _FROM_STYLEGAN2 = [0, *(code for k in range(1, 8) for code in (2 * k - 1, 2 * k - 1, 2 * k))]
 _STYLEGAN2_LAYERS = 18
 

@@ -1,7 +1,7 @@
 """Trained latent transformers as editors.
 
 T(z, α) = z + α·H(z) (Yao et al. 2021, Eq. 1), H two fully connected layers with a LeakyReLU between
-them. For one code the edit is a straight line in α; what is not linear is that every code has a
+them. For one latent the edit is a straight line in α; what is not linear is that every latent has a
 line of its own.
 """
 

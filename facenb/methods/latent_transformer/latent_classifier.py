@@ -1,4 +1,4 @@
-"""The latent classifier of Yao et al. (2021, §3.1): attributes read off a code, without its image.
+"""The latent classifier of Yao et al. (2021, §3.1): attributes read off a latent, without an image.
 
 Score the images of many latents once, call each score yes or no, and learn it from the latent.
 What is learned is hundreds of times faster than generator and scorers, and differentiable: the

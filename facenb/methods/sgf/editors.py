@@ -34,7 +34,7 @@ class SGFEditor:
         observe: latents (N, d) → conditions (N, C).
         space: of the latents that the field was fitted on.
         look: False is the fast version of Algorithm 1 (appendix J), which observes the start of a
-            walk alone, and each different code once; the walk to a strength passes through all
+            walk alone, and each different latent once; the walk to a strength passes through all
             smaller ones, so that a traversal is one path. True is Algorithm 1 itself, which
             observes after every step and stops where the attribute has arrived (`manipulate`).
         fingerprint: of the scorers that observe, for files; None where it is not known.
@@ -90,7 +90,7 @@ class SGFEditor:
         column = surrogate.names_.index(self.name)
         target = before.clone()
         target[:, column] += asked * surrogate.scale_[column]
-        return surrogate.manipulate(z, before, target, self.observe.observe).codes
+        return surrogate.manipulate(z, before, target, self.observe.observe).latents
 
     def to_fields(self) -> dict[str, object]:
         """What a file has: the field, not what observes."""

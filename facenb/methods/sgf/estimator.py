@@ -5,8 +5,8 @@
 
     field = SurrogateGradientField().fit_latents(latents, conditions, names)   # of any kind
     target = field.shifted(conditions[:8], {"smile": +2})
-    found = field.manipulate(codes[:8], conditions[:8], target, observe)
-    found.codes, found.status
+    found = field.manipulate(latents[:8], conditions[:8], target, observe)
+    found.latents, found.status
 
 A condition is any vector that can be read off an image: attribute scores, landmarks, the embedding
 of a caption. `mapping` is F, `field` Eq. 6, `search` Algorithm 1.
@@ -56,7 +56,7 @@ class SurrogateGradientField(StoredField, Method):
             None where it takes the latents themselves.
         mean_, scale_: (C,) mean and standard deviation of the training conditions.
         range_: their ranges and combinations: `range_.check(target)` says what is unlike them.
-        limit_: length of a code beyond which a walk counts as diverged: 1.5 times the longest.
+        limit_: length of a latent beyond which a walk counts as diverged: 1.5 times the longest.
         loss_: (steps,) reconstruction error in training, mean square a dimension.
         radius_: (32,) spectral radius of ∂F/∂z on training pairs; computed when it is first asked
             for.
@@ -190,7 +190,7 @@ class SurrogateGradientField(StoredField, Method):
     ) -> Manipulation:
         """Algorithm 1: walk latents (N, d) with conditions (N, C) to the target (N, C) or (C,).
 
-        Each code is stopped for itself, and its walk does not depend on the rest of the batch.
+        Each latent is stopped for itself, and its walk does not depend on the rest of the batch.
 
         Args:
             observe: the conditions of new latents. None is the fast version (appendix J): they are
@@ -251,7 +251,7 @@ class SurrogateGradientField(StoredField, Method):
         """`given` (C,) or (N, C) as (N, C)."""
         if given.shape[-1:] != (len(self.names_),) or given.ndim > 2:
             raise ValueError(
-                f"{what}: expected {len(self.names_)} numbers a code ({self._list()}), "
+                f"{what}: expected {len(self.names_)} numbers a latent ({self._list()}), "
                 f"given shape {tuple(given.shape)}."
             )
         if given.ndim == 2 and len(given) not in (1, len(values)):

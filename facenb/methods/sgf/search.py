@@ -25,17 +25,17 @@ class Manipulation:
     """What became of N latents.
 
     Attributes:
-        codes: (N, d), the last good code of each.
-        path: (S + 1, N, d) from the start; a code that has stopped stays where it is.
+        latents: (N, d), the last good one of each.
+        path: (S + 1, N, d) from the start; a latent that has stopped stays where it is.
         conditions: (S + 1, N, C) along the path, in the conditions' own units.
         target: (N, C).
         steps: (N,) taken by each, at most S.
         status: N of "reached", "already met" (returned unchanged), "out of steps", "diverged"
-            (stopped; the last good code kept).
+            (stopped; the last good latent kept).
         out_of_range: (N,) True where the target lies outside what the field was trained on.
     """
 
-    codes: Tensor
+    latents: Tensor
     path: Tensor
     conditions: Tensor
     target: Tensor
@@ -78,18 +78,18 @@ def walk(
     limit: float,
     what: str,
 ) -> tuple[Tensor, Tensor, Tensor, tuple[str, ...]]:
-    """The loop of Algorithm 1; each code by itself, stopped for itself.
+    """The loop of Algorithm 1; each latent by itself, stopped for itself.
 
-    A code has arrived when the asked change is complete but for the share `tolerance` of it (or is
+    A latent arrives when the asked change is complete but for the share `tolerance` of it (or is
     exceeded). The distance ‖c − c₁‖ would be no rule: it stays large where any other condition has
-    drifted. Nothing is done for a code none of whose conditions is further than `tolerance` from
+    drifted. Nothing is done for a latent none of whose conditions is further than `tolerance` from
     its target.
 
     Args:
         start: (N, d). conditions, target: (N, C), all in standard deviations.
         step: makes the next latents of those that are still walking.
         observe: latents (K, d), conditions before the step (K, C), rows (K,) → conditions (K, C).
-        limit: length of a code beyond which it has left the data: diverged.
+        limit: length of a latent beyond which it has left the data: diverged.
 
     Returns:
         path (S + 1, N, d), conditions (S + 1, N, C), steps (N,), status.

@@ -38,7 +38,7 @@ class Config:
     Args:
         method: "SDD", "SHP", "HDP", "DTJ" or "DTH".
         steps: of the optimiser (10⁵ in the paper).
-        batch: codes to a step (32 SDD; 18 SHP, DTJ and DTH; 12 HDP).
+        batch: latents to a step (32 SDD; 18 SHP, DTJ and DTH; 12 HDP).
         count: m directions (256).
         space: the latent space that is moved in ("w").
         truncation: ψ of the latents of a style-based generator.

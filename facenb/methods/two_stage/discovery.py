@@ -1,7 +1,7 @@
 """Voynov's discovery (Voynov & Babenko, 2020): directions that a second network can tell apart.
 
-Draw a code z, one of m directions and a shift; show a reconstructor the images of z and of the
-shifted code; it has to say which direction it was and how far. Directions whose changes are alike
+Draw a latent z, one of m directions and a shift; show a reconstructor the images of z and of the
+shifted latent; it has to say which direction it was and how far. Directions whose changes are alike
 cannot be told apart, so that A learns changes that differ, and reconstructor and A are trained
 together (Niu 2023, §3.2, Eq. 1). Here are the task and its losses; `training` has the training.
 """
@@ -22,7 +22,7 @@ from facenb.seeds import random_for
 
 @dataclass(frozen=True)
 class Pairs:
-    """N questions: a code, which direction it is moved along, and how far.
+    """N questions: a latent, which direction it is moved along, and how far.
 
     Args:
         latents: N codes.
@@ -45,7 +45,7 @@ class Task:
 
     Args:
         count: m directions, each as likely as any other.
-        space: the latent space that is moved in; codes are N(0, I) in Z, mapped there.
+        space: the latent space that is moved in; latents are N(0, I) in Z, mapped there.
         scale: shifts are uniform in [−scale, scale] (6 in both papers).
         minimum: smaller shifts are pushed out to ±minimum (0.5 in both papers' code): a pair that
             hardly differs has no answer.

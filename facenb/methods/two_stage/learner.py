@@ -115,7 +115,7 @@ class DirectionLearner(Method):
         return self._fitted_to(generator)
 
     def editors(self) -> Editors:
-        """The directions, named "SDD 0", "SDD 1", …; a strength of 1 moves a code by 1."""
+        """The directions, named "SDD 0", "SDD 1", …; a strength of 1 moves a latent by 1."""
         config = self.config
         facts: dict[str, object] = {
             "method": config.method,
@@ -153,7 +153,7 @@ def held_out_penalty(
     """The penalty of `config`'s method for directions (m, d) on fresh draws, (batches,) float64.
 
     The draws depend on the seed alone, so that two sets of directions are compared at the same
-    codes, shifts and perturbations.
+    latents, shifts and perturbations.
     """
     matrix, found = vectors.T.to(generator.device), []
     task = replace(config, count=len(vectors)).task()

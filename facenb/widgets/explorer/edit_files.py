@@ -41,18 +41,18 @@ class EditFiles:
         return self._write(path, f"_sweep-{name}.gif", pictures.to_gif(there + there[-2:0:-1]))
 
     def save_edit(self, path: str | PathLike[str] | None = None) -> Path:
-        """Save the edit as JSON: what makes it, and the code that came out; returns the path."""
+        """Save the edit as JSON: what makes it, and the latent that came out; returns the path."""
         return self._write(path, ".json", edit_to_text(self._engine, self.state))
 
     def load_edit(self, path: str | PathLike[str]) -> None:
         """Show an edit that `save_edit` wrote; nothing changes when it cannot be shown.
 
         Raises:
-            FacenbError: not an edit, or made with another generator, or of a code that is not here.
+            FacenbError: not an edit, or made with another generator, or of a face that is not here.
             UnknownNameError, SpaceError: with an editor that is not here, or in another space.
             ValueError: with a strength beyond the sliders.
 
-        Warns when the editors here make another code of it than the editors it was saved with.
+        Warns when the editors here make another latent of it than the editors it was saved with.
         """
         self.load_text(Path(path).read_text(encoding="utf-8", errors="replace"), str(path))
 
@@ -84,7 +84,7 @@ def file_name(state: EditState, suffix: str) -> str:
 
 
 def edit_to_text(engine: Engine, state: EditState) -> str:
-    """The edit as JSON: what makes it, and the code that comes out."""
+    """The edit as JSON: what makes it, and the latent that comes out."""
     generator, code = engine.generator, engine.edited(state).values[0].tolist()
     start = None
     if state.seed is None:
@@ -94,10 +94,10 @@ def edit_to_text(engine: Engine, state: EditState) -> str:
 
 
 def edit_from_text(text: str, source: str, engine: Engine) -> SavedEdit:
-    """An edit that can be shown here; its index is that of the code here that it began with.
+    """An edit that can be shown here; its index is that of the latent here that it began with.
 
     Raises:
-        FacenbError: not an edit, or made with another generator, or of a code that is not here.
+        FacenbError: not an edit, or made with another generator, or of a face that is not here.
         UnknownNameError, SpaceError: with an editor that is not here, or in another space.
     """
     generator, saved = engine.generator, read_edit(text, source)
@@ -116,5 +116,6 @@ def edit_from_text(text: str, source: str, engine: Engine) -> SavedEdit:
         if saved.same_start(engine.code(None, index).values):
             return replace(saved, state=replace(saved.state, index=index))
     raise FacenbError(
-        f"{source}: this edit was made on a code that is not among your {engine.own_codes} latents."
+        f"{source}: this edit was made on a latent that is not among your "
+        f"{engine.own_codes} latents."
     )

@@ -59,7 +59,7 @@ class Engine:
     Args:
         generator, editors: as `facenb.widgets.explorer.inputs.as_editors` gives them.
         scorers, reference_scores: as for `Explorer`.
-        latents: codes to start from in place of those that the generator samples.
+        latents: latents to start from in place of those that the generator samples.
 
     Raises:
         ValueError: no editors, or one of another dimension. SpaceError: editors of several spaces,
@@ -110,7 +110,7 @@ class Engine:
 
     @property
     def own_codes(self) -> int:
-        """How many codes were given to start from; 0 where seeds give the faces."""
+        """How many latents were given to start from; 0 where seeds give the faces."""
         return 0 if self._given is None else len(self._given)
 
     @property
@@ -134,7 +134,7 @@ class Engine:
         return self._conditioned(name, held - {name})
 
     def edited(self, state: EditState) -> Latents:
-        """The edited code: the active edits one after the other, in the order of the editors."""
+        """The edited latent: the active edits one after the other, in the order of the editors."""
         state_before, code = self._edited
         if state_before != state:
             code = self._apply(self.code(state.seed, state.index), state.strengths, state.held)

@@ -58,12 +58,12 @@ class Explorer(EditFiles):
             each, applied in this order. All are of one space, or of "w" and "w+". Linear editors
             can be held fixed, and any editor can be conditioned on those that are.
         scorers: charts the scores of both images; None leaves the chart out.
-        latents: codes of one's own to start from, in place of seeds: Latents, or an array. An array
-            (N, L, d) is of "w+"; (N, d), and (d,) for one code, are of the editors' space.
+        latents: some of one's own to start from, in place of seeds: Latents, or an array. An array
+            (N, L, d) is of "w+"; (N, d), and (d,) for one latent, are of the editors' space.
         directions: a `.npy` or `.pt` file of directions of W learned elsewhere, with sliders in a
             group of their own.
         seed, index: the first face, `generator.sample(index + 1, seed)[index]` with a seed from 0
-            to 2**63 − 1; with `latents`, code `index`.
+            to 2**63 − 1; with `latents`, latent `index`.
         strength_range: sliders go from minus this to plus this, in the units of the editors.
         size: pixels a side of each image on the page, where there is room. Files have all pixels.
         folder: where the buttons save files.
@@ -122,7 +122,7 @@ class Explorer(EditFiles):
 
     @property
     def latents(self) -> Latents:
-        """The edited code, a batch of one."""
+        """The edited latent, a batch of one."""
         return self._engine.edited(self.state)
 
     @property
@@ -149,7 +149,7 @@ class Explorer(EditFiles):
         self._change(replace(self.state, held=frozenset(held)))
 
     def go_to(self, seed: int | None = None, index: int = 0) -> None:
-        """Another face, with the same edit: of a seed, or another of one's own codes."""
+        """Another face, with the same edit: of a seed, or another of one's own latents."""
         seed, index = self._face(seed, index)
         self._change(replace(self.state, seed=seed, index=index))
 

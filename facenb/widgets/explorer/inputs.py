@@ -70,10 +70,10 @@ def read_loaded(
 
 
 def as_codes(given: object, generator: Generator, space: str | None) -> Latents:
-    """The codes to start from, in float32 on the generator's device.
+    """The latents to start from, in float32 on the generator's device.
 
     Arrays carry no space, so that there is a rule: (N, L, d) is of "w+"; (N, d), and (d,) for one
-    code, are of `space`, that of the editors, where that is "z" or "w".
+    latent, are of `space`, that of the editors, where that is "z" or "w".
 
     Raises:
         TypeError: neither Latents nor an array of floating numbers.
@@ -95,13 +95,13 @@ def as_codes(given: object, generator: Generator, space: str | None) -> Latents:
         if values.ndim == 2 and space not in ("z", "w"):
             raise SpaceError(
                 f"latents: an array of shape {tuple(values.shape)} could be of 'z' or of 'w'. Say "
-                "which: Latents(values, 'w'). One code of 'w+' has the shape (1, L, d)."
+                "which: Latents(values, 'w'). One latent of 'w+' has the shape (1, L, d)."
             )
         codes = Latents(values, "w+" if values.ndim == 3 else space)
     codes = codes.with_values(codes.values.detach().to(generator.device, torch.float32))
     if codes.space not in generator.spaces:
         raise SpaceError(
-            f"latents: given codes in space {codes.space!r}; {generator.name} has "
+            f"latents: given some in space {codes.space!r}; {generator.name} has "
             f"{', '.join(map(repr, generator.spaces))}."
         )
     expected = (generator.dim(codes.space),)
@@ -112,16 +112,16 @@ def as_codes(given: object, generator: Generator, space: str | None) -> Latents:
         if codes.values.shape[1:] == (18, 512) and hasattr(generator, "from_stylegan2"):
             advice = " Those of StyleGAN2-1024: Latents(generator.from_stylegan2(values), 'w+')."
         raise ValueError(
-            f"latents: expected codes (N, {', '.join(map(str, expected))}) in space "
+            f"latents: expected (N, {', '.join(map(str, expected))}) in space "
             f"{codes.space!r} of {generator.name}, given {tuple(codes.values.shape)}.{advice}"
         )
     return codes
 
 
 def common_space(editors: Mapping[str, Editor], generator: Generator, codes: Latents | None) -> str:
-    """The space in which all the editors can act on these codes, or on the generator's own.
+    """The space in which all the editors can act on these latents, or on the generator's own.
 
-    Editors of "w" act in "w+" as well (`lifted`), and codes are mapped where there is a way.
+    Editors of "w" act in "w+" as well (`lifted`), and latents are mapped where there is a way.
 
     Raises SpaceError where there is none.
     """
@@ -184,7 +184,7 @@ def check_editors(editors: Mapping[str, Editor], generator: Generator, code: Lat
                 raise ValueError(f"it gives {tuple(edited.values.shape)}")
         except (ValueError, RuntimeError, IndexError) as error:
             raise ValueError(
-                f"explorer: {name!r} cannot edit a code {tuple(code.values.shape)} of "
+                f"explorer: {name!r} cannot edit a latent {tuple(code.values.shape)} of "
                 f"{generator.name} in space {code.space!r}: {error}"
             ) from error
 

@@ -1,4 +1,4 @@
-"""The JSON form of an edit: what made it, on what, and the code that came out."""
+"""The JSON form of an edit: what made it, on what, and the latent that came out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facenb.errors import FacenbError, SpaceError, unknown
 from facenb.widgets.explorer.state import EditState, check_face
 
 FORMAT = "facenb-edit-1"
-_ROUNDING = 1e-3  # of another processor, in units of the code
+_ROUNDING = 1e-3  # of another processor, in units of the latent
 _KINDS = {"generator": dict, "space": str, "strengths": dict, "held": list, "code": list}
 
 
@@ -27,7 +27,7 @@ class SavedEdit:
         state: the face, the strengths and what is held.
         generator, fingerprint, space: what it was made on.
         code: the edited code, d numbers or L lists of them.
-        start: the unedited code where that was one of the explorer's own, which no seed gives.
+        start: the unedited latent where that was one of the explorer's own, which no seed gives.
     """
 
     state: EditState
@@ -38,11 +38,11 @@ class SavedEdit:
     start: list | None = None
 
     def same_code(self, code: Tensor) -> bool:
-        """Whether the saved code is this one, (1, d) or (1, L, d), but for rounding."""
+        """Whether the saved latent is this one, (1, d) or (1, L, d), but for rounding."""
         return _same(self.code, code)
 
     def same_start(self, code: Tensor) -> bool:
-        """Whether the edit began with this code, but for rounding."""
+        """Whether the edit began with this latent, but for rounding."""
         return self.start is not None and _same(self.start, code)
 
     def to_json(self) -> str:

@@ -17,7 +17,7 @@ class EditState:
 
     Args:
         seed, index: the face is `generator.sample(index + 1, seed)[index]`; without a seed it is
-            code `index` of the explorer's own.
+            latent `index` of the explorer's own.
         strengths: attribute → strength, in the units of the editor; attributes at 0 are left out.
         held: the attributes that the other edits must leave alone.
     """
@@ -34,7 +34,7 @@ class EditState:
 
     @property
     def face(self) -> str:
-        """The starting face as its field shows it: "7", or "7:3" for index 3; "3" for code 3."""
+        """The starting face as its field shows it: "7", or "7:3" for index 3; "3" for latent 3."""
         if self.seed is None:
             return str(self.index)
         return f"{self.seed}:{self.index}" if self.index else str(self.seed)

@@ -1,8 +1,8 @@
-"""All that edits are judged by, from one image: the suite, the independent scorers, the person.
+"""All scorers of one image: the suite, the independent scorers, the person.
 
-    panel = load_panel(generator)
-    scores = score_once(generator, panel, edited)     # (N, A + B + d)
-    panel.suite(scores), panel.independent(scores), panel.people(scores)
+    joint = load_joint_scorers(generator.framing)
+    scores = joint(images)                          # (N, A + B + d)
+    joint.scores(scores), joint.person(scores)      # (N, A + B), (N, d)
 
 One drawing serves all of them, and the embeddings that both sets of scorers have probes on are
 computed once.
@@ -16,7 +16,6 @@ import threading
 import torch
 from torch import Tensor, nn
 
-from facenb.generators import Generator
 from facenb.scorers import (
     IdentityScorer,
     ScorerSuite,
@@ -28,11 +27,11 @@ from facenb.scorers import (
 _CHUNK = 16  # images at a time: what one pass of the suites takes
 
 
-class Panel(nn.Module):
+class JointScorers(nn.Module):
     """Images (N, 3, S, S) → (N, A + B + d): A scores, B independent ones, a vector of the person.
 
     Args:
-        scorers: what methods learn from.
+        suite: what methods learn from.
         others: the independent scorers, or None where the framing has none.
         identity: of the person.
 
@@ -43,17 +42,21 @@ class Panel(nn.Module):
     """
 
     def __init__(
-        self, scorers: ScorerSuite, others: ScorerSuite | None, identity: IdentityScorer
+        self, suite: ScorerSuite, others: ScorerSuite | None, identity: IdentityScorer
     ) -> None:
         super().__init__()
-        self.scorers, self.others, self.identity = scorers, others, identity
-        self.framing = scorers.framing
-        self._shared = _share(scorers, others) if others else []
+        self.suite, self.others, self.identity = suite, others, identity
+        self.framing = suite.framing
+        self._shared = _share(suite, others) if others else []
         width = len(identity.mean)
-        second = [f"independent {name}" for name in others.names] if others else []
-        self.names = (*scorers.names, *second, *(f"person {i}" for i in range(width)))
-        parts = [scorers.fingerprint, others.fingerprint if others else "", identity.name]
+        self.names = (*suite.names, *self.independent_names, *(f"person {i}" for i in range(width)))
+        parts = [suite.fingerprint, others.fingerprint if others else "", identity.name]
         self.fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def independent_names(self) -> tuple[str, ...]:
+        """Of the B independent scores: "independent smile", …"""
+        return tuple(f"independent {name}" for name in self.others.names) if self.others else ()
 
     def forward(self, images: Tensor) -> Tensor:
         """All columns of the images."""
@@ -62,20 +65,16 @@ class Panel(nn.Module):
     def _columns(self, images: Tensor) -> Tensor:
         for net in self._shared:
             net.forget()
-        parts = [self.scorers, *([self.others] if self.others else []), self.identity]
+        parts = [self.suite, *([self.others] if self.others else []), self.identity]
         return torch.cat([part(images) for part in parts], dim=1)
 
-    def suite(self, columns: Tensor) -> Tensor:
-        """The scores (…, A)."""
-        return columns[..., : len(self.scorers.names)]
+    def scores(self, columns: Tensor) -> Tensor:
+        """The scores of both sets (…, A + B)."""
+        return columns[..., : len(self.suite.names) + len(self.independent_names)]
 
-    def independent(self, columns: Tensor) -> Tensor:
-        """The independent scores (…, B); B = 0 without such scorers."""
-        return columns[..., len(self.scorers.names) : -len(self.identity.mean)]
-
-    def people(self, columns: Tensor) -> Tensor:
+    def person(self, columns: Tensor) -> Tensor:
         """Unit vectors (…, d)."""
-        return columns[..., -len(self.identity.mean) :]
+        return columns[..., len(self.suite.names) + len(self.independent_names) :]
 
 
 class _Once(nn.Module):
@@ -94,20 +93,19 @@ class _Once(nn.Module):
         return self._thread.answer
 
 
-def _share(scorers: ScorerSuite, others: ScorerSuite) -> list[_Once]:
+def _share(suite: ScorerSuite, others: ScorerSuite) -> list[_Once]:
     """Let both suites have the same embeddings, where they take them of the same crop."""
     shared = []
-    for key in sorted(scorers.nets.keys() & others.nets.keys()):
-        if hasattr(scorers.nets[key], "embed"):
-            shared.append(_Once(scorers.nets[key].embed))
-            scorers.nets[key].embed = others.nets[key].embed = shared[-1]
+    for key in sorted(suite.nets.keys() & others.nets.keys()):
+        if hasattr(suite.nets[key], "embed"):
+            shared.append(_Once(suite.nets[key].embed))
+            suite.nets[key].embed = others.nets[key].embed = shared[-1]
     return shared
 
 
-def load_panel(generator: Generator) -> Panel:
-    """The panel for a generator's images, on its device; no independent scorers but for "ffhq"."""
-    framing, device = generator.framing, generator.device
-    return Panel(
+def load_joint_scorers(framing: str = "ffhq", device: str | torch.device = "cpu") -> JointScorers:
+    """All scorers for images of a framing; no independent ones but for "ffhq"."""
+    return JointScorers(
         load_scorers(framing=framing, device=device),
         load_independent_scorers(device=device) if framing == "ffhq" else None,
         load_identity(framing=framing, device=device),

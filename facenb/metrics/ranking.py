@@ -1,0 +1,75 @@
+"""Which methods are better than which, where the intervals of a comparison allow a ranking.
+
+best(tables, "smile")             # the best, and those that are not significantly below it
+sides_changed(tables, others)     # what the independent scorers say of each difference
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from facenb.metrics.changes import changes_of
+from facenb.metrics.compare_table import Comparison
+
+
+def ranked(tables: Comparison, target: str, measure: str = "success") -> list[str]:
+    """By a measure, the methods that edited all judged faces at the level that is equal."""
+    data = tables.data
+    values = tables.intervals(measure)[measure]
+    fair = [
+        method
+        for method in data.methods
+        if tables.reached(method, target)
+        and len(data.edits[method, target].judged) == data.most
+        and values[method, target] == values[method, target]
+    ]
+    return sorted(fair, key=lambda method: -values[method, target])
+
+
+def best(tables: Comparison, target: str, measure: str = "success") -> list[str]:
+    """The method of the highest value, then those that are not significantly below it."""
+    fair = ranked(tables, target, measure)
+    return [m for m in fair if not _gap(tables, fair[0], m, target, measure)[1] > 0]
+
+
+def sides_changed(first: Comparison, second: Comparison) -> pd.DataFrame:
+    """Every pair of methods whose success differs significantly by `first`: what `second` says.
+
+    Columns: target, better, worse, difference by either, and verdict: "same" where the second
+    comparison has the sign with significance, "not significant", or "reversed" with significance.
+    """
+    rows = []
+    for target in first.data.targets:
+        known = ranked(second, target)
+        fair = [m for m in ranked(first, target) if m in known]
+        for i, better in enumerate(fair):
+            for worse in fair[i + 1 :]:
+                one, two = (
+                    _gap(tables, better, worse, target, "success") for tables in (first, second)
+                )
+                if one[1] > 0:
+                    verdict = "same" if two[1] > 0 else "reversed" if two[2] < 0 else None
+                    rows.append((target, better, worse, one[0], two[0],
+                                 verdict or "not significant"))  # fmt: skip
+    columns = ["target", "better", "worse", "difference", "independent", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def success_of_trainings(tables: Comparison, method: str, target: str) -> list[float]:
+    """Of this training and each further one, on the judged faces of the latter."""
+    data = tables.data
+    own = data.edits[method, target].judged
+    further = data.again.get((method, target), ())
+    found = []
+    for columns in [own[: len(further[0])] if further else own, *further]:
+        rows = data.judged[: len(columns)]
+        changes = changes_of(data, target, columns, rows, tables.independent)
+        found.append(float(changes.turned.sum() / changes.weight.sum()))
+    return found
+
+
+def _gap(
+    tables: Comparison, first: str, second: str, target: str, measure: str
+) -> tuple[float, float, float]:
+    row = tables.difference(first, second, measure).loc[target]
+    return row["difference"], row["low"], row["high"]
