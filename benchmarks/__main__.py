@@ -30,7 +30,8 @@ from facenb import load_editors, load_generator, load_scorers
 from facenb.editors import traversal
 from facenb.figures import FigureFolder
 from facenb.generators import DEFAULT, EMBEDDED
-from facenb.metrics.mds import larger_change, outcomes, resampled, running_trapezoid
+from facenb.metrics.mds import curve, larger_change, outcomes, running_trapezoid
+from facenb.metrics.statistics import resample_counts
 from facenb.sampling import sample_scored, score
 
 SAMPLED = {DEFAULT: 1_000, EMBEDDED: 20_000}
@@ -95,7 +96,7 @@ def bench_sweep() -> dict[str, str]:
     scores = score(generator, scorers, codes).unflatten(0, (SWEPT, 6))
     before, target = scores[:, 0], scorers.names.index("glasses")
     found = outcomes(before, scores[:, 1:], target, 0.0, larger_change(before.std(0)))
-    running_trapezoid(*resampled(found, 1000)).amax(-1).quantile(0.025)
+    running_trapezoid(*curve(found, resample_counts(SWEPT))).amax(-1).quantile(0.025)
     spent = time.perf_counter() - start
     return {f"a curve over {SWEPT} faces, 6 strengths, with its interval": f"{spent:.0f} s"}
 

@@ -144,7 +144,7 @@ for space, codes in spaces.items():
 axes[0].set(xlabel="distance from the mean", yticks=[], ylabel="")
 axes[1].set(xlabel="principal components", ylabel="fraction of variance", xscale="log")
 axes[1].legend()
-folder.save(figure, "latent_geometry", "Lengths of codes; variance in principal components", vector=True)
+folder.save(figure, "latent_geometry", "Lengths of latents; variance in principal components", vector=True)
 
 # %% [markdown]
 # Two faces can be interpolated in either space. A straight line between two $z$ leaves the shell, but this mapping

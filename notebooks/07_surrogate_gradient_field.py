@@ -103,6 +103,7 @@ space = "w" if remark.styles else "z"
 # %%
 from facenb.methods.sgf import fit_fields, load_config
 from facenb.methods.sgf.files import load_fields
+from facenb.scorers import conditions_of
 
 smoke = profile == "smoke"
 if remark.own:
@@ -110,7 +111,7 @@ if remark.own:
     NAMES = FIELDS["w"].names_
 else:
     remark("no fields ship for it; they are trained on its samples here.")
-    NAMES = [n for n in everything.names if not n.startswith("AU") and n != "quality"]
+    NAMES = conditions_of(everything.names)
 scorers = facenb.load_scorers(list(NAMES), G.framing, device)
 known = load_samples(G, scorers, sizes.samples + sizes.fresh, space)
 samples, held = known.select(slice(sizes.samples)), known.select(slice(sizes.samples, None))

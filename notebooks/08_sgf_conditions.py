@@ -92,6 +92,7 @@ space = "w" if remark.styles else "z"
 from facenb.methods.latent_transformer import label_thresholds
 from facenb.methods.sgf import fit_sgf, load_config
 from facenb.methods.sgf.files import load_fields
+from facenb.scorers import conditions_of
 
 smoke = profile == "smoke"
 if remark.own:
@@ -99,7 +100,7 @@ if remark.own:
     NAMES = list(SGF.names_)
 else:
     remark("no fields ship for it; they are trained on its samples here.")
-    NAMES = [n for n in everything.names if not n.startswith("AU") and n != "quality"]
+    NAMES = conditions_of(everything.names)
 scorers = facenb.load_scorers(NAMES, G.framing, device)
 samples = load_samples(G, scorers, sizes.samples, space)
 CONFIG = replace(load_config("smoke", space), seed=seed) if smoke else replace(load_config("laptop", space), steps=600, batch=128, seed=seed)

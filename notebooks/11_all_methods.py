@@ -18,7 +18,7 @@
 # | **Paper** | all of them: Shen et al. 2020, Härkönen et al. 2020, Shen and Zhou 2021, Niu et al. 2023, Yao et al. 2021, Li et al. 2021 |
 # | **Regenerates** | one table: every method, the same faces, the same targets, the same side effects |
 # | **You need** | the notebooks of the methods, 02 to 08; no GPU |
-# | **Run time** | two minutes; half an hour or more of drawing and scoring ships with the package (`python -m scripts.compare_methods` makes it again) |
+# | **Run time** | two minutes; an hour and a half of drawing and scoring on two cores ships with the package (`python -m scripts.compare_methods` makes it again) |
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -83,7 +83,7 @@ remark = Remarks(G)
 # | directions without a name | by eye | a linear probe from *W* to the scores of 20,000 samples: the direction along which the target changes most relative to the other scores. GANSpace also chooses among all, coarse, middle and fine layers |
 # | scorers | the ones that taught | those, and a second set that no method has learned with: two CC0 nets for gender and age, the expression net for the smile, probes on another embedding for the rest. Pose has no second scorer |
 # | identity | VGG-Face, ArcFace | SFace at 0.1 % false acceptances, on images of 256 pixels before and after |
-# | editors that walk | – | SGF with looking and latent optimisation go to one standard deviation beyond the threshold of each face and stop: a few faces, no interval, no ranking |
+# | editors that walk | – | SGF with looking and latent optimisation go to one standard deviation beyond the threshold of each face and stop: 25 faces, and no place in the ranking, for their side effects are their own |
 
 # %% [markdown]
 # ## Run
@@ -171,7 +171,7 @@ folder.table(detail, "T2_cells", "Every method and target: editor, strength, mea
 # ### A ranking only where the intervals allow one
 #
 # For each target the method of the highest success at equal side effects, and all that are not significantly below it
-# (the paired difference's interval includes 0).
+# (the paired difference's interval includes 0). Intervals are of 95 % each: nothing is corrected for their number.
 
 # %%
 BEST = {t: best(suite, t) for t in TARGETS}
@@ -241,7 +241,7 @@ for t in TARGETS:
 ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
 ax.set(xlabel="success by the scorers that taught", ylabel="success by the independent ones")
 ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
-folder.save(figure, "T5_two_opinions", "Success by either set of scorers, every method and target", vector=True)
+folder.save(figure, "T5_both_scorers", "Success by either set of scorers, every method and target", vector=True)
 
 # %% [markdown]
 # ### The same face under all of them
@@ -257,8 +257,8 @@ blank = torch.ones(1, 3, G.scoring_size, G.scoring_size)
 rows = []
 for t in SHOWN:
     signed = {m: float(faces.signs(t)[face]) * data.edits[m, t].strength for m in drawn}
-    codes = [EDITORS[m, t].edit(faces.latents(EDITORS[m, t].space)[face], signed[m]) if (m, t) in EDITORS else None for m in drawn]
-    rows.append(torch.cat([synthesize_each(faces.generator, faces.latents("z")[face], G.scoring_size), *(blank if c is None else synthesize_each(faces.generator, c, G.scoring_size) for c in codes)]))
+    edited = [EDITORS[m, t].edit(faces.latents(EDITORS[m, t].space)[face], signed[m]) if (m, t) in EDITORS else None for m in drawn]
+    rows.append(torch.cat([synthesize_each(faces.generator, faces.latents("z")[face], G.scoring_size), *(blank if z is None else synthesize_each(faces.generator, z, G.scoring_size) for z in edited)]))
 half = -(-(len(drawn) + 1) // 2)
 grid = torch.stack([torch.cat([r, blank])[: 2 * half].unflatten(0, (2, half)) for r in rows]).flatten(0, 1)
 names = ["original", *drawn]
