@@ -34,7 +34,7 @@ from facenb.metrics.mds import curve, larger_change, outcomes, running_trapezoid
 from facenb.metrics.statistics import resample_counts
 from facenb.sampling import sample_scored, score
 
-SAMPLED = {DEFAULT: 1_000, EMBEDDED: 20_000}
+SAMPLED = {DEFAULT: 1_000, f"{DEFAULT}, bfloat16": 1_000, EMBEDDED: 20_000}
 SWEPT = 500  # faces of a curve
 # multiplications and additions to a picture: 16·Cin·Cout weights at every input pixel
 _DCGAN_FLOP = 32 * (100 * 512 + 16 * 512 * 256 + 64 * 256 * 128 + 256 * 128 * 64 + 1024 * 64 * 3)
@@ -135,7 +135,8 @@ def bench_sampling() -> dict[str, str]:
 
 def sample_and_report(name: str, count: int) -> None:
     """Sample, then print this process's peak memory in GiB and the seconds it took."""
-    generator = load_generator(name)
+    name, _, precision = name.partition(", ")
+    generator = load_generator(name, dtype=torch.bfloat16 if precision else torch.float32)
     scorers = load_scorers(framing=generator.framing)
     score(generator, scorers, generator.sample(2))  # loads what is loaded once
     start = time.perf_counter()

@@ -19,7 +19,7 @@ SPACES = {"z": 2, "w": 2, "w+": 3}  # space → number of tensor dimensions
 
 @dataclass(frozen=True)
 class Latents:
-    """A batch of latent latents.
+    """A batch of latents.
 
     Args:
         values: floating tensor or NumPy array, (N, d) in "z" and "w", (N, L, d) in "w+"; N ≥ 1, all

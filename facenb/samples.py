@@ -142,7 +142,9 @@ def make_samples(generator: Generator, scorers: ScorerSuite, n: int) -> ScoredSa
     return ScoredSamples(latents, torch.cat([s.scores for s in shards]), scorers.names)
 
 
-def write_samples(path: Path, generator: Generator, scores: Tensor, names: Sequence[str]) -> None:
+def write_samples(
+    path: Path, generator: Generator, scores: Tensor, names: Sequence[str], bfloat16: bool = False
+) -> None:
     """Seeds and scores (N, A), in half precision, with how they were made."""
     facts = {
         "generator": generator.fingerprint,
@@ -152,7 +154,8 @@ def write_samples(path: Path, generator: Generator, scores: Tensor, names: Seque
         "truncation": getattr(generator, "truncation", 1.0),
         "shard": SHARD,
         "seeds": f"0 to {(len(scores) - 1) // SHARD}",
-        "command": f"python -m facenb.samples --n {len(scores)} --generator {generator.name}",
+        "command": f"python -m facenb.samples --n {len(scores)} --generator {generator.name}"
+        + " --bfloat16" * bfloat16,
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} cores, torch "
         f"{torch.__version__}",
     }
@@ -193,6 +196,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--generator", default=DEFAULT, help="a name, a URL or a file of weights")
     parser.add_argument("--n", type=int, default=20_000, help="how many")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="draw in bfloat16: faster where the processor has it, and scores that differ a little",
+    )
     parser.add_argument("--out", type=Path, help="file to write; without it they stay in the cache")
     parser.add_argument(
         "--shards", metavar="URL", help="keep them there: a folder, or a URL that fsspec knows"
@@ -206,16 +214,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.scheduler and not options.shards:
         parser.error("--scheduler needs --shards: the folder or URL that all workers reach")
     try:
-        generator = facenb.load_generator(options.generator, options.device)
+        dtype = torch.bfloat16 if options.bfloat16 else torch.float32
+        generator = facenb.load_generator(options.generator, options.device, dtype)
         scorers = facenb.load_scorers(framing=generator.framing, device=options.device)
         if options.what == "make":
             if options.shards:
-                plan = Plan.of(options.shards, options.generator, generator, scorers, SHARD)
+                what = options.generator, generator, scorers
+                plan = Plan.of(options.shards, *what, SHARD, options.bfloat16)
                 scores = make_shards(plan, options.n, options.scheduler)
             else:
                 scores = make_samples(generator, scorers, options.n).scores
             if options.out:
-                write_samples(options.out, generator, scores, scorers.names)
+                write_samples(options.out, generator, scores, scorers.names, options.bfloat16)
             return 0
         scores = shipped_scores(generator, scorers)
         if scores is None:

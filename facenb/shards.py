@@ -45,6 +45,7 @@ class Plan:
             machine has the same weights.
         shard: samples to a shard.
         device: that each machine draws and scores on.
+        bfloat16: draw in bfloat16.
     """
 
     url: str
@@ -53,13 +54,20 @@ class Plan:
     identity: dict
     shard: int
     device: str = "cpu"
+    bfloat16: bool = False
 
     @staticmethod
-    def of(url: str, name: str, generator: Generator, scorers: ScorerSuite, shard: int) -> Plan:
+    def of(
+        url: str,
+        name: str,
+        generator: Generator,
+        scorers: ScorerSuite,
+        shard: int,
+        bfloat16: bool = False,
+    ) -> Plan:
         """The plan for a generator that was loaded by `name`, and scorers of its framing."""
-        identity = scored_by(generator, scorers)
-        device = generator.device.type
-        return Plan(absolute_url(url), absolute_name(name), scorers.names, identity, shard, device)
+        what = absolute_url(url), absolute_name(name), scorers.names, scored_by(generator, scorers)
+        return Plan(*what, shard, generator.device.type, bfloat16)
 
 
 class Shards:
@@ -123,7 +131,7 @@ def make_shard(plan: Plan, k: int) -> int:
     shards = Shards(plan)
     if shards.read(k) is not None:
         return k
-    generator, scorers = _loaded(plan.generator, plan.scores, plan.device)
+    generator, scorers = _loaded(plan.generator, plan.scores, plan.device, plan.bfloat16)
     found = scored_by(generator, scorers)
     for field, value in plan.identity.items():
         if found[field] != value:
@@ -178,9 +186,11 @@ def _made(plan: Plan, shards: Shards, missing: list[int], scheduler: str | None)
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str, scores: tuple[str, ...], device: str) -> tuple[Generator, ScorerSuite]:
+def _loaded(
+    name: str, scores: tuple[str, ...], device: str, bfloat16: bool
+) -> tuple[Generator, ScorerSuite]:
     """Once for each process, not for each shard."""
-    generator = load_generator(name, device)
+    generator = load_generator(name, device, torch.bfloat16 if bfloat16 else torch.float32)
     return generator, load_scorers(scores, generator.framing, device)
 
 

@@ -33,7 +33,6 @@ import torch
 from IPython.display import Markdown, display
 
 import facenb
-from facenb.editors import read_editors
 from facenb.figures import FigureFolder, heatmap, image_grid, synthesize_each
 from facenb.methods.all_methods import YOURS, AllMethods
 from facenb.methods.compare_all import (
@@ -46,6 +45,7 @@ from facenb.methods.compare_all import (
     population,
     with_method,
 )
+from facenb.methods.entry import own_directions
 from facenb.metrics.compare_table import FEWEST, MEASURES, Comparison, text
 from facenb.metrics.measurements import CHECKED, MEAN_TOLERANCE, check, load_measurements
 from facenb.metrics.ranking import best, sides_changed, success_of_trainings
@@ -81,7 +81,7 @@ remark = Remarks(G)
 # | strength | chosen by hand, or for an equal success rate | **for equal side effects**: the mean other score changes by 0.4 standard deviations (of two faces that have nothing in common it is 1.1). Found on 8 calibration faces for each method and target |
 # | faces | each paper its own | the same for all, at ψ = 0.8, each towards the other side of the target |
 # | directions without a name | by eye | a linear probe from *W* to the scores of 20,000 samples: the direction along which the target changes most relative to the other scores. GANSpace also chooses among all, coarse, middle and fine layers |
-# | scorers | the ones that taught | those, and a second set that no method has learned with: two CC0 nets for gender and age, the expression net for the smile, probes on another embedding for the rest. Pose has no second scorer |
+# | scorers | the ones that the method learned with | those, and a second set that no method has learned with: two CC0 nets for gender and age, the expression net for the smile, probes on another embedding for the rest. Pose has no second scorer |
 # | identity | VGG-Face, ArcFace | SFace at 0.1 % false acceptances, on images of 256 pixels before and after |
 # | editors that walk | – | SGF with looking and latent optimisation go to one standard deviation beyond the threshold of each face and stop: 25 faces, and no place in the ranking, for their side effects are their own |
 
@@ -100,8 +100,8 @@ measured = not remark.own or smoke
 samples = load_samples(G, scorers, sizes.samples if measured else 20_000, check=False)
 targets = [n for n in TARGETS if n in scorers.names][: 2 if smoke else None]
 data = None if measured else load_measurements(G.name)
-faces = faces_of(G, samples, data, **({"faces": 12 if smoke else 20, "calibrating": 4} if measured else {}))
-yours = {n: next(iter(read_editors(file, G).values())) for n, file in FILES.items()}
+faces = faces_of(G, samples, data, **({"judged": 8 if smoke else 16, "calibrating": 4} if measured else {}))
+yours = own_directions(FILES, G, targets)
 methods = AllMethods(faces.generator, samples, targets, profile, seed, yours)
 if measured:
     remark("no measured edits ship for it; sixteen faces at most are edited here, too few for most intervals.")
@@ -126,16 +126,28 @@ display(Markdown(f"{len(METHODS)} methods, {N} faces, targets {', '.join(TARGETS
 # %% [markdown]
 # ### The table
 #
-# Means over the targets, with 95 % intervals over faces (bootstrap, the same resamples for all methods). *Success*: the target is
-# on its other side. *Identity*: of the successes, the same person by SFace. *Both*: on its other side and the same person. *Attributes*: of the successes, the other
-# scores that change by less than a standard deviation. *Side effects / change*: per standard deviation of the target. *Worst*: the change
-# of the score that changes most. *Targets*: how many the method was drawn for. A method that turned next to no calibration face over towards a target was not
-# drawn on the other faces. Its success is that of the calibration faces, and the other measures leave the target out.
+# Means over the targets, with 95 % intervals over faces (bootstrap, the same resamples for all methods).
+#
+# | measure | what it is |
+# |---|---|
+# | success | the target is on its other side |
+# | identity | of the successes, the same person by SFace |
+# | both | the target is on its other side, and it is the same person |
+# | attributes | of the successes, the fraction of other scores that change by less than a standard deviation |
+# | side effects | mean change of the other scores, in standard deviations: equal by construction but for the editors that walk |
+# | side effects / change | the same per standard deviation of the target |
+# | worst | the change of the score that changes most |
+# | quality | a positive flag of quality |
+# | mds | area under the disentanglement curve: of all faces at this strength, of the calibration faces at twice this strength |
+# | targets | towards how many of them the faces were edited |
+#
+# A method that turned next to no calibration face over towards a target was not drawn on the other faces: its success, *both* and MDS are then those
+# of the calibration faces, and the other measures leave the target out.
 
 
 # %%
 def table(found: Comparison) -> pd.DataFrame:
-    facts = {m: {"to learn": f["told"] or f"{f['seconds'] or 0:.2g} s", "labels": f"{f['labels']:,}"} for m, f in data.facts.items()}
+    facts = {m: {"to learn": f["told"] or ("—" if f["seconds"] is None else f"{f['seconds']:.2g} s"), "labels": f"{f['labels']:,}"} for m, f in data.facts.items()}
     return found.table().join(pd.DataFrame(facts).T)
 
 
@@ -150,7 +162,7 @@ folder.table(T1, "T1_methods", f"All methods at side effects of {LEVEL} sd, mean
 # %%
 BY = {m: suite.intervals(m) for m in MEASURES}
 SUCCESS = BY["success"]["success"].unstack()[["mean", *TARGETS]].loc[list(METHODS)]
-WALKS = ("SGF, looking", "latent optimisation")
+WALKS = [m for m in METHODS if data.facts[m]["walks"]]
 figure, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
 count = {m: max(len(data.edits[m, t].judged) for t in TARGETS) for m in METHODS}
 heatmap(ax, SUCCESS.rename(index={m: f"{m} ({n} faces)" for m, n in count.items() if 0 < n < N}), 0, 1, cmap="crest")
@@ -235,13 +247,14 @@ if second is not None:
     display(Markdown(f"Of {len(judgements)} significant differences between two methods: {said}." + (f" Reversed: {turned}." if turned else "")))
 
 # %%
-figure, ax = plt.subplots(figsize=(5, 4.2), layout="constrained")
-for t in TARGETS:
-    ax.scatter(SUCCESS[t], SECOND[t] if second else SUCCESS[t], label=t, s=18)
-ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-ax.set(xlabel="success by the scorers that taught", ylabel="success by the independent ones")
-ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
-folder.save(figure, "T5_both_scorers", "Success by either set of scorers, every method and target", vector=True)
+if second is not None:
+    figure, ax = plt.subplots(figsize=(5, 4.2), layout="constrained")
+    for t in TARGETS:
+        ax.scatter(SUCCESS[t], SECOND[t], label=t, s=18)
+    ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    ax.set(xlabel="success by the suite", ylabel="success by the independent scorers")
+    ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
+    folder.save(figure, "T5_both_scorers", "Success by either set of scorers, every method and target", vector=True)
 
 # %% [markdown]
 # ### The same face under all of them
@@ -272,16 +285,16 @@ for k, part in enumerate((names[:half], names[half:])):
 
 # %%
 folder.number("faces", N)
-folder.number("faces that walk", max((n for m, n in count.items() if m in WALKS), default=0))
+folder.number("walks", {m: count[m] for m in WALKS})
 for measure, frame in BY.items():
     folder.number(measure, {m: frame[measure][m].dropna().to_dict() for m in METHODS})
 ends = BY["success"].rename(columns={"success": "estimate"}).dropna()
 folder.number("intervals of success", {m: ends.loc[m].T.to_dict() for m in METHODS if m in ends.index})
-folder.number("costs", T1[["to learn", "ms an edit", "labels", "targets"]].T.to_dict())
+folder.number("costs", T1[["to learn", "ms per edit", "labels", "targets"]].T.to_dict())
 folder.number("reasons", {m: {t: data.edits[m, t].reason for t in TARGETS if data.edits[m, t].reason} for m in METHODS})
 if remark.own and not smoke:
-    drawn = BY["side effects"]["side effects"].drop(list(WALKS)).drop("mean", level="target")
-    assert (drawn.dropna() - LEVEL).abs().lt(0.25).all()
+    effects = BY["side effects"]["side effects"].drop(WALKS).drop("mean", level="target")
+    assert (effects.dropna() - LEVEL).abs().lt(0.25).all()
     assert SUCCESS.loc["InterFaceGAN, W", "mean"] > SUCCESS.loc["SeFa", "mean"]
 
 # %% [markdown]
@@ -297,7 +310,7 @@ SideBySide(faces, EDITORS, [suite, others] if second else [suite], drawn[:4])
 # %% [markdown]
 # ## Exercises
 #
-# 1. Sort the table by *person*, then by *success*. Which method is in the upper half of both, for every target?
+# 1. Sort the table by *both*, then by *success*. Which method is in the upper half of both, for every target?
 # 2. Name a file of a direction that was published for StyleGAN2-FFHQ in `FILES`. Where does it come?
 # 3. Take equal success in place of equal side effects (notebook 06's Table 1). Which methods gain?
 # 4. Look for a reversal in `T6_sides.csv`, and look at the edits in the widget. Which scorers do you believe?

@@ -1,27 +1,28 @@
 """Draw and score the edits of every method once: what notebook 11 makes its tables of.
 
-    python -m scripts.compare_methods --out FILE [--faces 204] [--directions age=FILE.npy …]
+    python -m scripts.compare_methods --out FILE [--faces 200] [--directions age=FILE.npy …]
 
 Every edit is scored by the suite, by the independent scorers and by the identity net in one pass,
 from one image of 256 pixels in bfloat16. Faces come from fixed seeds, strengths from calibration
 faces. Scores are kept in the cache a block of edits at a time: what was killed goes on where it
 was, and a run for more faces begins with those of a run for fewer. An edit takes a sixth of a
-second on one core: an hour for all methods and 204 faces. facenb/data holds the result as
-comparison_NAME.safetensors.
+second on one core, all methods and 200 faces an hour and a half on two. facenb/data holds the
+result as comparison_NAME.safetensors.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 import facenb
-from facenb.editors import Editor, read_editors
-from facenb.generators import DEFAULT, Generator
+from facenb.generators import DEFAULT
 from facenb.methods.all_methods import AllMethods
 from facenb.methods.compare_all import (
     JUDGED,
@@ -36,21 +37,18 @@ from facenb.methods.compare_all import (
     faces_of,
     population,
 )
+from facenb.methods.entry import own_directions
 from facenb.samples import load_samples
 
 
-def directions(given: Sequence[str], generator: Generator) -> dict[str, Editor]:
-    """Editors by target from "target=file" each; ValueError for anything else."""
-    found = {}
-    for text in given:
-        target, _, path = text.partition("=")
-        if target not in TARGETS or not path:
-            raise ValueError(
-                f"--directions: expected TARGET=FILE with a target among {', '.join(TARGETS)}, "
-                f"given {text!r}."
-            )
-        (found[target],) = read_editors(path, generator).values()
-    return found
+def directions(given: Sequence[str]) -> dict[str, str]:
+    """Files by target from "target=file" each; ValueError for anything else."""
+    pairs = [text.partition("=") for text in given]
+    wrong = [text for text, (target, _, path) in zip(given, pairs, strict=True)
+             if not (target and path)]  # fmt: skip
+    if wrong:
+        raise ValueError(f"--directions: expected TARGET=FILE, given {wrong[0]!r}.")
+    return {target: path for target, _, path in pairs}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -68,13 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     generator = facenb.load_generator(DEFAULT)
     scorers = facenb.load_scorers()
     samples = load_samples(generator, scorers, 20_000, check=False)
-    faces = faces_of(generator, samples)
-    yours = directions(options.directions, generator)
+    faces = faces_of(generator, samples, judged=max(options.faces, JUDGED))
+    yours = own_directions(directions(options.directions), generator, options.targets)
     methods = AllMethods(faces.generator, samples, options.targets, yours=yours)
+    command = ["python", "-m", "scripts.compare_methods"]
+    given = sys.argv[1:] if arguments is None else arguments
     provenance = {
-        "command": f"python -m scripts.compare_methods --faces {options.faces} --walked "
-        f"{options.walked} --again {options.again} --population {options.population} "
-        f"--targets {' '.join(options.targets)}",
+        "command": shlex.join([*command, *given]),
         "generator": faces.generator.fingerprint,
         "scorers": faces.scorers.fingerprint,
         "seeds": {"faces": SEED, "population": POPULATION_SEED},

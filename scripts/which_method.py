@@ -20,7 +20,6 @@ NUMBERS = ROOT / "figures" / "11_all_methods" / "numbers.json"
 WORDS = {"smile": "a smile", "age": "age", "gender": "gender", "glasses": "glasses",
          "beard": "a beard", "yaw": "the pose (yaw)", "fringe": "a fringe"}  # fmt: skip
 PLANNED = 200
-WALKS = ("SGF, looking", "latent optimisation")
 
 
 def advice(numbers: Mapping[str, dict]) -> str:
@@ -68,8 +67,10 @@ def _target(target: str, numbers: Mapping[str, dict]) -> str:
     if not best:
         return f"For {WORDS[target]} no method was drawn (T2_cells)."
     first = best[0]
-    text = f"For **{WORDS[target]}** use {first}: success {_success(first, target, numbers)}, "
-    text += f"of these {_percent(numbers['identity'][first][target])} the same person (T2_cells)."
+    text = f"For **{WORDS[target]}** use {first}: success {_success(first, target, numbers)}"
+    same = numbers["identity"][first].get(target)
+    text += f", of these {_percent(same)} the same person" if same is not None else ""
+    text += " (T2_cells)."
     if numbers["faces"] < FEWEST:
         text += " The faces are too few for a ranking."
     elif best[1:]:
@@ -91,9 +92,12 @@ def _target(target: str, numbers: Mapping[str, dict]) -> str:
 
 def _needs(numbers: Mapping[str, dict]) -> list[str]:
     success, both, costs = numbers["success"], numbers["both"], numbers["costs"]
-    ranked = [m for m in _by_mean(success) if m not in WALKS]
-    keeps = [m for m in _by_mean(both) if m in ranked]
+    walks = numbers["walks"]
+    ranked = [m for m in _by_mean(success, numbers) if m not in walks]
+    keeps = [m for m in _by_mean(both, numbers) if m in ranked]
     none = [m for m in ranked if costs[m]["labels"] == "0"]
+    if not ranked:
+        return ["No method was drawn towards every target (T1_methods)."]
     first = ranked[0]
     found = [
         f"For all targets at once: {first}, mean success {success[first]['mean']:.2f}; next "
@@ -111,8 +115,8 @@ def _needs(numbers: Mapping[str, dict]) -> list[str]:
             f"{success[none[0]]['mean']:.2f}; {first} has {success[first]['mean']:.2f} from "
             f"{costs[first]['labels']} scored samples (T1_methods)."
         )
-    quick = {m: float(costs[m]["ms an edit"]) for m in success if costs[m]["ms an edit"] != "—"}
-    slow = [m for m in WALKS if m in quick]
+    quick = {m: float(costs[m]["ms per edit"]) for m in success if costs[m]["ms per edit"] != "—"}
+    slow = [m for m in walks if m in quick]
     least, most = min(quick, key=quick.get), max(quick, key=quick.get)
     found.append(
         f"For sliders: an edit takes {_time(quick[least])} with {least} and {_time(quick[most])} "
@@ -123,7 +127,7 @@ def _needs(numbers: Mapping[str, dict]) -> list[str]:
             f"To reach a given score rather than to move a slider: {method}, which stops when the "
             f"score is there; success {success[method]['mean']:.2f} at side effects of "
             f"{numbers['side effects'][method]['mean']:.2f} standard deviations, "
-            f"{_time(quick[method])} an edit, on {numbers['faces that walk']} faces (T1_methods)."
+            f"{_time(quick[method])} an edit, on {walks[method]} faces (T1_methods)."
         )
     return found
 
@@ -143,21 +147,23 @@ def _failures(numbers: Mapping[str, dict]) -> list[str]:
     if counts:
         total = sum(counts.values())
         found.append(
-            f"A difference that the scorers see which the methods learned with is not always one: "
-            f"of {total} significant differences between two methods the independent scorers "
-            f"confirm {counts.get('same', 0)}, find {counts.get('not significant', 0)} not "
-            f"significant and reverse {counts.get('reversed', 0)} (T6_sides)."
+            f"Not every difference that the suite sees is one: of {total} significant differences "
+            f"between two methods the independent scorers confirm {counts.get('same', 0)}, find "
+            f"{counts.get('not significant', 0)} not significant and reverse "
+            f"{counts.get('reversed', 0)} (T6_sides)."
         )
     return found
 
 
-def _by_mean(values: Mapping[str, Mapping[str, float]]) -> list[str]:
-    known = {m: row["mean"] for m, row in values.items() if "mean" in row}
+def _by_mean(values: Mapping[str, Mapping[str, float]], numbers: Mapping[str, dict]) -> list[str]:
+    """By their mean, the methods that have the measure for every target."""
+    whole = {"mean", *numbers["best"]}
+    known = {m: row["mean"] for m, row in values.items() if whole <= set(row)}
     return sorted(known, key=lambda m: -known[m])
 
 
 def _success(method: str, target: str, numbers: Mapping[str, dict]) -> str:
-    interval = numbers["intervals of success"][method].get(target)
+    interval = numbers["intervals of success"].get(method, {}).get(target)
     if interval is None:
         return f"{numbers['success'][method][target]:.2f}"
     return "{estimate:.2f} ({low:.2f} to {high:.2f})".format(**interval)

@@ -122,6 +122,15 @@ def wait_for(plan: Plan, count: int) -> dict[str, tuple[int, int]]:
     return found
 
 
+def test_bfloat16_is_a_set_of_its_own(plan, scorers):
+    half = facenb.load_generator(NAME, dtype=torch.bfloat16)
+    other = Plan.of(plan.url, NAME, half, scorers, SHARD, bfloat16=True)
+    exact, rounded = make_shards(plan, 1), make_shards(other, 1)
+    assert Shards(other).path(0) != Shards(plan).path(0)
+    spread = Shards(plan).read(0).std(0)
+    assert 0 < float(((exact - rounded).abs() / spread).max()) < 0.2
+
+
 def test_a_worker_killed_in_the_middle_and_the_same_scores(plan, tmp_path) -> None:
     with running(tmp_path / "one", 2) as own, ThreadPoolExecutor(1) as pool:
         work = pool.submit(make_shards, plan, COUNT * SHARD - 40, own.address)

@@ -329,7 +329,7 @@ def test_targets_that_a_method_lacks_are_missing_and_no_error():
     difference = found.difference("both", "smile only")
     assert difference["difference"].tolist() == [0, pytest.approx(math.nan, nan_ok=True), 0]
     assert found.difference("both", "none")["difference"].isna().all()
-    with pytest.raises(UnknownNameError, match="unknown edit 'none: age'"):
+    with pytest.raises(UnknownNameError, match="unknown curve 'none: age'"):
         found.curve("none", "age")
 
 
@@ -345,7 +345,7 @@ def test_a_difference_at_a_rate_leaves_out_targets_where_one_method_does_not_rea
 def test_the_table_says_what_the_frames_say():
     found = run({"pure": PURE, "entangled": ENTANGLED}, identity=IDENTITY)
     table = found.table()
-    assert table.columns.tolist() == [*MEASURES, "targets", "ms an edit"]
+    assert table.columns.tolist() == [*MEASURES, "targets", "ms per edit"]
     row = table.loc["entangled"]
     assert row["attributes"] == "0.50 [0.50, 0.50]" and row[PER_CHANGE] == "2.00 [2.00, 2.00]"
     assert row["identity"] == "0.00 [0.00, 0.00]" and row["targets"] == "1 of 1"
@@ -416,6 +416,8 @@ def test_bad_input_is_named():
         run({"pure": PURE}, change="labels")
     with pytest.raises(TypeError, match=r"mapping of editors.*take \.editors\(\)"):
         run({"lines": [LinearEditor("smile", SMILE)]})
+    with pytest.raises(ValueError, match="a score beside 'smile' that counts"):
+        run({"pure": PURE}, counted=["smile"])
     with pytest.raises(ValueError, match="leaves faces on both sides, given 0"):
         run({"pure": PURE}, FACES[:1])
     with pytest.raises(ValueError, match="its threshold is not measured"):

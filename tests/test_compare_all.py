@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_trials import NAMES, Plain, plain_faces
+from test_trials import NAMES, Plain, Walks, plain_faces
 
 from facenb.editors import LinearEditor
 from facenb.methods.all_methods import YOURS
 from facenb.methods.compare_all import (
     LEVEL,
+    TARGETS,
     Population,
     Sizes,
     best_layers,
@@ -18,7 +19,7 @@ from facenb.methods.compare_all import (
     editors_of,
     with_method,
 )
-from facenb.methods.entry import Entry
+from facenb.methods.entry import Entry, own_directions
 from facenb.metrics.compare_table import Comparison
 from facenb.metrics.measurements import MeasurementsError
 from facenb.metrics.ranking import ranked
@@ -29,13 +30,6 @@ KNOWN = Population(torch.zeros(1), torch.ones(1), 0.5)
 
 def line(name, *vector):
     return LinearEditor(name, torch.tensor(vector))
-
-
-class Walker:
-    name, space = "smile", "z"
-
-    def edit(self, latents, strength):
-        return latents + torch.stack([strength, 0 * strength, 0 * strength], 1)
 
 
 class Few:
@@ -49,7 +43,7 @@ class Few:
         made = {
             "slanted": Entry(slanted, 100, 1.0, 2.5, trainings=lambda: again),
             "smiles": Entry({"smile": slanted["smile"]}, 0, 1.0, reasons={"age": "knows none"}),
-            "walker": Entry({"smile": Walker(), "age": Walker()}, 0, 1.0, walks=True),
+            "walker": Entry({"smile": Walks(), "age": Walks()}, 0, 1.0, walks=True),
         }
         return {name: lambda entry=entry: entry for name, entry in made.items()}
 
@@ -71,7 +65,8 @@ def test_every_method_and_target_has_edits_or_a_reason(data):
     assert data.edits["smiles", "age"].reason == "knows none"
     assert data.names == (*NAMES, "independent smile", "person")
     assert data.facts["slanted"] == {
-        "labels": 100, "seconds": 2.5, "told": "", "editors": {"smile": "smile", "age": "age"},
+        "labels": 100, "seconds": 2.5, "told": "", "walks": False,
+        "editors": {"smile": "smile", "age": "age"},
     }  # fmt: skip
     effect = Comparison(data).values("side effects", "slanted", "smile")[0]
     assert float(effect) == pytest.approx(LEVEL, abs=1e-4)
@@ -120,8 +115,13 @@ def test_directions_of_ones_own_become_a_row(faces, data):
 
 def test_files_of_directions_are_named_by_target(tmp_path):
     np.save(tmp_path / "mine.npy", np.array([0.0, 3.0, 4.0], dtype=np.float32))
-    found = directions([f"age={tmp_path / 'mine.npy'}"], Plain())
+    found = own_directions(directions([f"age={tmp_path / 'mine.npy'}"]), Plain(), TARGETS)
     assert torch.allclose(found["age"].direction, torch.tensor([0.0, 0.6, 0.8]))
-    for wrong in ("mine.npy", "hats=mine.npy", "age="):
+    for wrong in ("mine.npy", "age=", "=x"):
         with pytest.raises(ValueError, match="expected TARGET=FILE"):
-            directions([wrong], Plain())
+            directions([wrong])
+    with pytest.raises(ValueError, match=r"targets among smile.*given 'hats'"):
+        own_directions({"hats": tmp_path / "mine.npy"}, Plain(), TARGETS)
+    np.save(tmp_path / "two.npy", np.eye(3, dtype=np.float32)[:2])
+    with pytest.raises(ValueError, match="expected one direction, given"):
+        own_directions({"age": tmp_path / "two.npy"}, Plain(), TARGETS)

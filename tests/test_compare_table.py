@@ -1,5 +1,7 @@
 """Tables of measured edits: every measure by hand, paired intervals, two sets of scorers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -108,6 +110,7 @@ def test_a_method_without_hope_has_the_success_of_the_calibration_faces_alone():
     tables = Comparison(world(a=[GOOD] * N, none="turns over 0 of 2 faces"))
     assert value(tables, "success", "none") == 0
     assert all(value(tables, m, "none") != value(tables, m, "none") for m in ("identity", "worst"))
+    assert value(tables, "both", "none") == 0
     assert tables.changes_most("none", "smile") == ""
     assert tables.faces("success", "none", "smile") == 2
     assert tables.table().loc["none", "targets"] == "0 of 1"
@@ -137,3 +140,25 @@ def test_unknown_names_are_told():
         tables.values("sucess", "a", "smile")
     with pytest.raises(UnknownNameError, match="unknown method 'z'"):
         tables.values("success", "z", "smile")
+    with pytest.raises(UnknownNameError, match="unknown curve 'z: smile'"):
+        tables.curve("z", "smile")
+
+
+def test_intervals_need_faces_that_the_measure_is_of():
+    few = [GOOD] * (FEWEST - 1) + [BAD] * (N - FEWEST + 1)
+    tables = Comparison(world(few=few, enough=[GOOD] * FEWEST + [BAD] * (N - FEWEST)))
+    low = {m: tables.intervals(m)["low"].xs("smile", level="target") for m in MEASURES}
+    assert low["success"].notna().all() and low["side effects"].notna().all()
+    assert low["identity"].isna().tolist() == low["attributes"].isna().tolist() == [True, False]
+
+
+def test_an_editor_that_walks_has_no_curve_and_no_place_in_the_ranking():
+    data = world(a=[GOOD] * N, walks=[GOOD] * N)
+    walked = replace(data.edits["walks", "smile"], strength=torch.nan, reached=False,
+                     strengths=torch.zeros(0), swept=torch.zeros(0, 2, 7))  # fmt: skip
+    tables = Comparison(replace(data, edits={**data.edits, ("walks", "smile"): walked}))
+    assert value(tables, "success", "walks") == 1
+    assert value(tables, "mds", "walks") != value(tables, "mds", "walks")
+    assert ranked(tables, "smile") == ["a"]
+    assert tables.table().loc["walks", "targets"] == "1 of 1"
+    assert tables.difference("a", "walks", "success")["difference"].isna().all()

@@ -1,5 +1,6 @@
 """Edits at equal side effects, on a world where scores are the latents: all of it by hand."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from facenb.editors import Editors, LinearEditor
+from facenb.editors.storage import savable
 from facenb.generators.base import Generator
 from facenb.methods.compare_all import LEVEL, PROTOCOL
 from facenb.methods.entry import best_labelled
@@ -71,6 +73,20 @@ def measured(faces, editor, target="smile", guess=1.0, judged=None):
     return measure(faces, editor, target, strengths, PROTOCOL, faces.calibration, judged)
 
 
+CALLS = []
+
+
+@savable("walks of a test")
+@dataclass(frozen=True)
+class Walks:
+    name: str = "smile"
+    space: str = "z"
+
+    def edit(self, latents, strength):
+        CALLS.append(len(latents))
+        return latents + torch.stack([strength, 0 * strength, 0 * strength], 1)
+
+
 SLANTED = LinearEditor("smile", torch.tensor([1.0, 0.5, 0.0]))  # age moves half as far
 
 
@@ -108,20 +124,14 @@ def test_a_direction_that_does_not_turn_the_target_is_not_drawn_and_says_so(face
 
 
 def test_an_editor_that_walks_goes_beyond_each_faces_threshold_and_is_remembered(faces):
-    calls = []
-
-    class Walks:
-        name, space = "smile", "z"
-
-        def edit(self, latents, strength):
-            calls.append(len(latents))
-            return latents + torch.stack([strength, 0 * strength, 0 * strength], 1)
-
-    edits = measure_walks(faces, "walker", Walks(), "smile", 10)
+    CALLS.clear()
+    edits = measure_walks(faces, Walks(), "smile", 10)
     start = faces.latents("z").values[faces.judged[:10]][:, 0]
     assert torch.allclose(edits.judged[:, 0], -start.sign(), atol=1e-4)
-    again = measure_walks(faces, "walker", Walks(), "smile", 10)
-    assert calls == [8, 2] and torch.equal(again.judged, edits.judged)
+    again = measure_walks(faces, Walks(), "smile", 10)
+    assert CALLS == [8, 2] and torch.equal(again.judged, edits.judged)
+    measure_walks(faces, Walks("age"), "smile", 10)  # another editor has other walks
+    assert CALLS == [8, 2, 8, 2]
 
 
 def test_the_label_of_a_direction_is_the_score_that_it_changes_most_of_all():

@@ -17,13 +17,13 @@ MADE_UP = {
     "best, with the same person": {"smile": ["B", "A"]},
     "identity": {"A": {"smile": 0.31}, "B": {"smile": 0.7}},
     "both": {"A": {"mean": 0.25, "smile": 0.28}, "B": {"mean": 0.4, "smile": 0.6}},
-    "faces that walk": 25,
+    "walks": {"SGF, looking": 25},
     "side effects": {"SGF, looking": {"mean": 0.55}},
     "intervals of success": {"A": {"smile": {"estimate": 0.9, "low": 0.8, "high": 0.95}}},
     "success, independent": {"A": {"smile": 0.77}},
-    "costs": {"A": {"ms an edit": "0.1", "labels": "20,000"},
-              "B": {"ms an edit": "0.01", "labels": "0"},
-              "SGF, looking": {"ms an edit": "2e+03", "labels": "20,000"}},
+    "costs": {"A": {"ms per edit": "0.1", "labels": "20,000"},
+              "B": {"ms per edit": "0.01", "labels": "0"},
+              "SGF, looking": {"ms per edit": "2e+03", "labels": "20,000"}},
     "reasons": {"B": {"smile": "turns over 0 of 8 faces at most"}, "C": {"smile": "no editor"}},
     "significant differences of success, by the independent scorers": {"same": 3, "reversed": 1},
 }  # fmt: skip
@@ -61,7 +61,7 @@ def test_a_method_without_rivals_and_a_target_without_a_second_scorer():
 
 
 def test_too_few_faces_are_not_ranked():
-    few = copy.deepcopy(MADE_UP) | {"faces": 8, "intervals of success": {"A": {}}}
+    few = copy.deepcopy(MADE_UP) | {"faces": 8, "intervals of success": {}}
     assert "success 0.90, of these" in advice(few) and "too few for a ranking" in advice(few)
 
 

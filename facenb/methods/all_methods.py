@@ -76,6 +76,7 @@ class AllMethods:
         self.generator, self.profile, self.seed = generator, profile, seed
         self.yours = dict(yours or {})
         self.targets = tuple(targets)
+        samples.latents.require("z")
         self.space = "w" if "w" in generator.spaces else "z"
         self.in_z = samples
         self.source = generator  # that is learned from

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from facenb.editors import Editor
+from facenb.errors import unknown
 from facenb.generators import Generator
 from facenb.methods.all_methods import AllMethods
 from facenb.methods.entry import Entry
@@ -38,7 +39,7 @@ LEVEL = 0.4  # standard deviations; of two faces that have nothing in common the
 PROTOCOL = Protocol("side effects", LEVEL, hopeless=1 / 6)
 TARGETS = ("smile", "age", "gender", "glasses", "beard", "yaw", "fringe")
 SEED = 11_000  # of the faces
-CALIBRATING, JUDGED = 8, 204
+CALIBRATING, JUDGED = 8, 200
 PSI = 0.8  # of all faces that are edited
 POPULATION = 400  # faces at ψ = 1, for what no samples ship for
 POPULATION_SEED = 12_000
@@ -55,25 +56,27 @@ class Sizes:
     """
 
     judged: int = JUDGED
-    walked: int = 8
-    again: int = 24
+    walked: int = 25
+    again: int = 50
 
 
 def faces_of(
     generator: Generator,
     samples: ScoredSamples,
     data: Measurements | None = None,
-    faces: int = CALIBRATING + JUDGED,
+    judged: int = JUDGED,
     calibrating: int = CALIBRATING,
 ) -> Faces:
     """The faces that all methods edit; the first `calibrating` find strengths.
 
     Args:
         samples: of the generator, in any space, with all scores of the suite.
-        data: edits measured before, to be made again: in single precision where they were drawn in
-            bfloat16, and each towards the same side.
+        data: edits measured before, to be made again: of the same faces, in single precision where
+            they were drawn in bfloat16, and each towards the same side.
     """
     drawn = generator
+    if data is not None:
+        judged, calibrating = len(data.judged), len(data.calibration)
     if "w" in generator.spaces:
         precision = torch.bfloat16 if data is None else torch.float32
         drawn = generator.variant(truncation=PSI, precision=precision)
@@ -82,7 +85,7 @@ def faces_of(
     return Faces.of(
         drawn,
         scorers,
-        drawn.sample(faces, seed=SEED),
+        drawn.sample(calibrating + judged, seed=SEED),
         label_thresholds(samples.scores, attributes),
         samples.scores.std(0),
         torch.arange(calibrating),
@@ -135,38 +138,36 @@ def compare_all(
     """
     makers = methods.entries()
     names = list(makers) if names is None else list(names)
+    for name in names:
+        if name not in makers:
+            raise unknown("method", name, makers)
     measured, again, facts = {}, {}, {}
     for name in names:
         entry = makers[name]()
         for target in methods.targets:
-            edits, editor = measure_entry(faces, name, entry, target, sizes)
+            edits, editor = measure_entry(faces, entry, target, sizes)
             measured[name, target] = edits
             label = _told(editor)
             facts.setdefault(name, facts_of(entry))["editors"][target] = label
             said(f"{name}, {target}: {label} {edits.reason or len(edits.judged)}")
             if sizes.again and not edits.reason and len(edits.judged):
-                rows = faces.judged[: sizes.again]
+                rows = faces.judged[: min(sizes.again, len(edits.judged))]
                 for editors in entry.trainings():
                     found, _ = faces.edit(editors[target], target, edits.strength, rows)
                     again.setdefault((name, target), []).append(found)
-    return Measurements(
-        tuple(names),
-        methods.targets,
-        faces.names,
-        faces.before(),
-        torch.cat([faces.thresholds, known.thresholds]),
-        torch.cat([faces.deviations, known.deviations]),
-        faces.counted,
-        faces.labels,
-        known.same_person,
+    return Measurements.of(
+        faces,
         PROTOCOL,
         faces.calibration,
-        faces.calibration,
-        faces.judged,
+        names,
+        methods.targets,
         measured,
-        again,
-        facts,
-        dict(provenance or {}),
+        thresholds=torch.cat([faces.thresholds, known.thresholds]),
+        deviations=torch.cat([faces.deviations, known.deviations]),
+        same_person=known.same_person,
+        again=again,
+        facts=facts,
+        provenance=dict(provenance or {}),
     )
 
 
@@ -201,26 +202,34 @@ def with_method(
     measured = {k: v for k, v in data.edits.items() if k[0] != name}
     facts = facts_of(entry)
     for target in data.targets:
-        measured[name, target], editor = measure_entry(faces, name, entry, target, sizes)
+        measured[name, target], editor = measure_entry(faces, entry, target, sizes)
         facts["editors"][target] = _told(editor)
     methods = tuple(dict.fromkeys((*data.methods, name)))
-    return replace(data, methods=methods, edits=measured, facts={**data.facts, name: facts})
+    again = {k: v for k, v in data.again.items() if k[0] != name}
+    facts = {**data.facts, name: facts}
+    return replace(data, methods=methods, edits=measured, again=again, facts=facts)
 
 
 def facts_of(entry: Entry) -> dict[str, object]:
     """What is said of a method beside its measures."""
-    return {"labels": entry.labels, "seconds": entry.seconds, "told": entry.told, "editors": {}}
+    return {
+        "labels": entry.labels,
+        "seconds": entry.seconds,
+        "told": entry.told,
+        "walks": entry.walks,
+        "editors": {},
+    }
 
 
 def measure_entry(
-    faces: Faces, name: str, entry: Entry, target: str, sizes: Sizes
+    faces: Faces, entry: Entry, target: str, sizes: Sizes
 ) -> tuple[Edits, Editor | None]:
     """The edits of a method and a target, and the editor that made them."""
     if target not in entry.editors:
         return no_edits(faces, entry.reasons.get(target, "has no editor for it")), None
     editor = entry.editors[target]
     if entry.walks:
-        return measure_walks(faces, name, editor, target, sizes.walked), editor
+        return measure_walks(faces, editor, target, sizes.walked), editor
     if target in entry.layers:
         editor = best_layers(faces, entry, target)
     return _measured(faces, editor, target, entry.guess, sizes.judged), editor
@@ -236,7 +245,7 @@ def best_layers(faces: Faces, entry: Entry, target: str) -> Editor:
 
 
 def success_at_level(faces: Faces, edits: Edits, target: str) -> float:
-    """Of the calibration faces, linear between the strengths tried; below 0 without hope."""
+    """Of the calibration faces, linear between the strengths tried; below 0 where hardly any is."""
     rows = faces.calibration
     rates = [float(faces.turned(target, each, rows).double().mean()) for each in edits.swept]
     if edits.reason:

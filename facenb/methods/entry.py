@@ -1,11 +1,13 @@
-"""A method in the table of all methods, and names for directions that have none."""
+"""A method in the table of all methods; names for directions that have none, and your own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 
-from facenb.editors import Editor, Editors, reverse
+from facenb.editors import Editor, Editors, read_editors, reverse
+from facenb.generators import Generator
 from facenb.metrics.linear_probe import LinearProbe
 
 
@@ -50,3 +52,24 @@ def best_labelled(editors: Editors, probe: LinearProbe, column: int) -> tuple[Ed
     editor = list(editors.values())[row]
     turned = editor if change[row, column] >= 0 else reverse(editor)
     return turned, float(ratio[row])
+
+
+def own_directions(
+    files: Mapping[str, str | PathLike[str]], generator: Generator, targets: Sequence[str]
+) -> dict[str, Editor]:
+    """Editors by target from a file of one direction each (.npy, .pt, or what facenb saved).
+
+    Raises ValueError for another target, or for a file of several directions.
+    """
+    found = {}
+    for target, path in files.items():
+        if target not in targets:
+            raise ValueError(
+                f"directions of your own: expected targets among {', '.join(targets)}, given "
+                f"{target!r}."
+            )
+        editors = read_editors(path, generator)
+        if len(editors) != 1:
+            raise ValueError(f"{path}: expected one direction, given {', '.join(editors)}.")
+        (found[target],) = editors.values()
+    return found

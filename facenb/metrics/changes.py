@@ -42,8 +42,8 @@ class Changes:
         own: (n,) the target's change towards its other side, in standard deviations.
         others: (n, O) absolute changes of the scores `names`, in standard deviations.
         changed: (n, O) 1 where they count as changed.
-        same, flag: (n,) 1 for the same person, and for a positive flag of quality; NaN where that
-            was not measured.
+        same, flag: (n,) 1 for the same person (which may be measured on successes alone), and for
+            a positive flag of quality; NaN where that was not measured.
     """
 
     names: tuple[str, ...]

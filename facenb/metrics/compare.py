@@ -113,29 +113,20 @@ def compare(
     found = order[: int(len(latents) * calibration)].sort().values
     faces = Faces.of(generator, scorers, latents, thresholds, deviations, found, counted,
                      change == "label", identity)  # fmt: skip
+    for target in targets:
+        if set(faces.counted) <= {target}:
+            raise ValueError(
+                f"compare: expected a score beside {target!r} that counts, given {faces.counted}."
+            )
     cells = [(m, t) for m, editors in methods.items() for t in targets if t in editors]
     for method, target in cells:
         faces.latents(methods[method][target].space)  # or an error before the long work
     swept = torch.arange(len(faces)) if curves else faces.calibration
-    data = Measurements(
-        tuple(methods),
-        targets,
-        faces.names,
-        faces.before(),
-        faces.thresholds,
-        faces.deviations,
-        faces.counted,
-        faces.labels,
-        torch.nan if identity is None else identity.threshold,
-        protocol,
-        swept,
-        faces.calibration,
-        faces.judged,
-        {
-            (m, t): measure(faces, methods[m][t], t, tried[m], protocol, swept)
-            for m, t in tqdm(cells, "comparing", unit="edit", leave=False)
-        },
-    )
+    edits = {
+        (m, t): measure(faces, methods[m][t], t, tried[m], protocol, swept)
+        for m, t in tqdm(cells, "comparing", unit="edit", leave=False)
+    }
+    data = Measurements.of(faces, protocol, swept, methods, targets, edits)
     return Comparison(data, resamples=resamples, seed=seed)
 
 

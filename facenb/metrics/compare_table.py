@@ -10,39 +10,24 @@ All intervals are of 95 %, by a bootstrap over faces with the same resamples for
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from facenb.errors import unknown
-from facenb.metrics.changes import Changes, changes_of, scores_of
-from facenb.metrics.mds import harmonic_mean, running_trapezoid
-from facenb.metrics.measurements import Measurements
-from facenb.metrics.statistics import percentile_interval, resample_counts
-from facenb.metrics.trials import Edits
+from facenb.metrics.changes import changes_of
+from facenb.metrics.mds import harmonic_mean
+from facenb.metrics.measures import MEASURES, Measures
+from facenb.metrics.statistics import percentile_interval
 
-MEASURES = ("mds", "success", "identity", "both", "attributes", "side effects",
-            "side effects / change", "worst", "quality")  # fmt: skip
-_OF_THE_TARGET = ("success", "identity", "both", "quality")
 FEWEST = 16  # faces below which no interval is given
-_STRONGER = 1.25  # times the strength of the judged faces, from where swept ones add to the curve
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Methods × targets by the suite's scores, or by the independent ones.
-
-    A method without an editor for a target has NaN there, and so has a target that the scorers do
-    not have. Means are over the targets that have the measure.
-    """
-
-    data: Measurements
-    independent: bool = False
-    resamples: int = 1000
-    seed: int = 0
-    _known: dict[tuple[str, str, str], Tensor] = field(default_factory=dict, repr=False)
+class Comparison(Measures):
+    """The measures as tables. Means are over the targets that have the measure."""
 
     def curve(self, method: str, target: str) -> pd.DataFrame:
         """The manipulation disentanglement curve on the swept faces, one row for each strength.
@@ -51,9 +36,12 @@ class Comparison:
         images of), and in standard deviations the mean change of the target's score towards the
         other side and the side effects.
 
-        Raises UnknownNameError when the method has no editor for the target.
+        Raises UnknownNameError where no strengths were tried, or the target has no score.
         """
-        edits = self._edits(method, target)
+        tried = [k for k, e in self.data.edits.items() if len(e.swept) and k[1] in self.scores]
+        if (method, target) not in tried:
+            raise unknown("curve", f"{method}: {target}", [f"{m}: {t}" for m, t in tried])
+        edits = self.data.edits[method, target]
         rows = [changes_of(self.data, target, each, self.data.swept, self.independent)
                 for each in edits.swept]  # fmt: skip
         once = torch.ones(1, len(self.data.swept), dtype=torch.float64)
@@ -115,7 +103,7 @@ class Comparison:
         """Every method at the strength for the level that is equal; rows (target, method).
 
         Columns: strength; reached, whether any strength has that level on the calibration faces;
-        the measures on the judged faces, each with the ends of its interval; seconds an edit.
+        the measures on the judged faces, each with the ends of its interval; seconds per edit.
         """
         intervals = {measure: self.intervals(measure) for measure in MEASURES if measure != "mds"}
         rows = {}
@@ -149,8 +137,8 @@ class Comparison:
         return frame.assign(mean=frame.mean(axis=1))
 
     def cost(self) -> pd.DataFrame:
-        """Seconds an edit, methods × targets and their mean: editing alone, without images and
-        scores, in batches."""
+        """Seconds per edit, methods × targets and their mean: editing alone, in batches, without
+        images and scores but for those that an editor looks at itself."""
         rows = {
             method: {
                 t: self.data.edits[method, t].seconds if (method, t) in self.data.edits
@@ -163,16 +151,17 @@ class Comparison:
     def table(self) -> pd.DataFrame:
         """One row for each method, means over the targets, as text to print; "—" where missing.
 
-        "targets" says on how many the method has an editor that reaches the level that is equal:
-        the measures are comparable where that is all of them.
+        "targets" says on how many the judged faces were edited, at the level that is equal or, by
+        editors that walk, to ends of their own: means are comparable where that is all of them.
         """
         columns = {m: self.intervals(m).xs("mean", level="target") for m in MEASURES}
         rows, cost = {}, self.cost()["mean"]
         for method in self.data.methods:
-            reached = sum(self.reached(method, target) for target in self.data.targets)
+            edits = [self.data.edits.get((method, target)) for target in self.data.targets]
+            fair = [e for e in edits if e and len(e.judged) and (e.reached or not len(e.strengths))]
             rows[method] = {m: text(*frame.loc[method]) for m, frame in columns.items()} | {
-                "targets": f"{reached} of {len(self.data.targets)}",
-                "ms an edit": "—" if cost[method] != cost[method] else f"{1e3 * cost[method]:.2g}",
+                "targets": f"{len(fair)} of {len(edits)}",
+                "ms per edit": "—" if cost[method] != cost[method] else f"{1e3 * cost[method]:.2g}",
             }
         return pd.DataFrame.from_dict(rows, "index").rename_axis("method")
 
@@ -181,101 +170,9 @@ class Comparison:
         found = self._judged(method, target)
         return found.names[int(found.others.mean(0).argmax())] if found is not None else ""
 
-    def faces(self, measure: str, method: str, target: str) -> int:
-        """How many a measure is of."""
-        edits = self.data.edits.get((method, target))
-        if edits is None:
-            return 0
-        if (measure == "mds" and self._everywhere) or not len(edits.judged):
-            return len(self.data.swept) if len(edits.swept) else 0
-        return len(edits.judged)
-
-    def values(self, measure: str, method: str, target: str) -> Tensor:
-        """(1 + resamples,), float64: the measure, and the same on every resample of the faces.
-
-        Of a method without hope, success is that of the swept faces, and the others are NaN.
-        """
-        if measure not in MEASURES:
-            raise unknown("measure", measure, MEASURES)
-        if method not in self.data.methods:
-            raise unknown("method", method, self.data.methods)
-        key = measure, method, target
-        if key not in self._known:
-            self._known[key] = self._compute(*key)
-        return self._known[key]
-
-    def _compute(self, measure: str, method: str, target: str) -> Tensor:
-        edits = self.data.edits.get((method, target))
-        if edits is None or target not in self.scores:
-            return self._nothing
-        if measure not in _OF_THE_TARGET and set(self.scores) & set(self.data.counted) <= {target}:
-            return self._nothing  # there is no other score
-        if measure == "mds":
-            return self._mds(edits, target)
-        changes, times = self._judged(method, target), self._times(True)
-        if changes is None and measure == "success" and edits.reason and len(edits.swept):
-            nearest = int((edits.strengths - edits.strength).abs().argmin())
-            changes, times = self._swept(edits, target, nearest), self._times(False)
-        if changes is None:
-            return self._nothing
-        return changes.measure(measure, times[:, : len(changes.own)])
-
-    def _mds(self, edits: Edits, target: str) -> Tensor:
-        """Of the swept faces where they are all; else of the judged ones, and of the swept ones at
-        higher strengths."""
-        points = []
-        if not self._everywhere and len(edits.judged):
-            rows = self.data.judged[: len(edits.judged)]
-            judged = changes_of(self.data, target, edits.judged, rows, self.independent)
-            points.append(judged.point(self._times(True)[:, : len(rows)]))
-        for k, strength in enumerate(edits.strengths.tolist()):
-            few = self._everywhere or not len(edits.judged)
-            if few or strength > _STRONGER * edits.strength:
-                points.append(self._swept(edits, target, k).point(self._times(False)))
-        if not points:
-            return self._nothing
-        accuracy, kept = (torch.stack(v, -1) for v in zip(*points, strict=True))
-        return running_trapezoid(accuracy, kept).amax(-1)
-
-    def _swept(self, edits: Edits, target: str, k: int) -> Changes:
-        return changes_of(self.data, target, edits.swept[k], self.data.swept, self.independent)
-
-    def _judged(self, method: str, target: str) -> Changes | None:
-        edits = self.data.edits.get((method, target))
-        if edits is None or not len(edits.judged) or target not in self.scores:
-            return None
-        rows = self.data.judged[: len(edits.judged)]
-        return changes_of(self.data, target, edits.judged, rows, self.independent)
-
-    def _edits(self, method: str, target: str) -> Edits:
-        if (method, target) not in self.data.edits:
-            raise unknown("edit", f"{method}: {target}", [f"{m}: {t}" for m, t in self.data.edits])
-        return self.data.edits[method, target]
-
-    def reached(self, method: str, target: str) -> bool:
-        """Whether the judged faces were edited at the level that is equal."""
-        edits = self.data.edits.get((method, target))
-        return edits is not None and edits.reached and len(edits.judged) > 0
-
-    def _times(self, judged: bool) -> Tensor:
-        """(1 + resamples, n): each face once, then how often it is in each resample."""
-        n = len(self.data.judged if judged else self.data.swept)
-        other = not judged and not self._everywhere  # than those that are judged
-        counts = resample_counts(n, self.resamples, self.seed + other)
-        return torch.cat([torch.ones(1, n, dtype=torch.float64), counts])
-
-    @property
-    def scores(self) -> tuple[str, ...]:
-        """Names of the scores of this comparison."""
-        return scores_of(self.data, self.independent)
-
-    @property
-    def _everywhere(self) -> bool:
-        return len(self.data.swept) == len(self.data.before)
-
-    @property
-    def _nothing(self) -> Tensor:
-        return torch.full((1 + self.resamples,), torch.nan, dtype=torch.float64)
+    def gap(self, measure: str, first: str, second: str, target: str) -> tuple[float, float, float]:
+        """`difference` of one target, with its ends."""
+        return _ends(*self._pair(measure, first, second, target))
 
 
 def text(estimate: float, low: float, high: float) -> str:

@@ -1,6 +1,6 @@
 """Faces on which methods are compared: their latents in every space, and what edits make of them.
 
-    faces = Faces.of(generator, scorers, generator.sample(64, seed=1), thresholds, deviations)
+    faces = Faces.of(generator, scorers, latents, thresholds, deviations, torch.arange(8))
     columns, seconds = faces.edit(editor, "smile", 2.0, faces.judged)
 
 Every face is edited towards the other side of its target attribute: a face that smiles is to stop
@@ -31,7 +31,7 @@ BLOCK = 25  # edits that an interruption costs
 
 @dataclass(frozen=True)
 class Faces:
-    """N faces: some that the strengths of edits are found on, the others to judge them by.
+    """N faces: on the calibration faces strengths are found, the others are judged.
 
     The columns (C) of an image are the A scores of the suite, B independent ones where `scorers`
     are joint ones, and the cosine of the person with that of the unedited face. It is from the
@@ -43,7 +43,7 @@ class Faces:
         counted: scores that count as other attributes.
         labels: an attribute has changed when its label turned over (Yao et al. 2021 §4.3), not when
             its score moved by more than a standard deviation.
-        identity: tells persons apart; None measures no identity, or leaves it to joint scorers.
+        identity: recognises persons; None measures no identity, or leaves it to joint scorers.
         calibration, judged: rows of the faces.
         sides: (N, A) scores that say on which side of its target each face is: of these faces, or
             as they were measured in another precision.
@@ -111,7 +111,7 @@ class Faces:
                 score_once(generator, scorers, latents[k : k + 2 * BLOCK], "scoring the faces")
                 for k in range(0, len(latents), 2 * BLOCK)
             ]
-            scored = dict(enumerate(_finite(torch.cat(raw), "the unedited faces")))
+            scored = dict(enumerate(finite(torch.cat(raw), "the unedited faces")))
             sides = torch.stack(list(scored.values()))[:, : len(suite.names)]
         facts = thresholds.cpu(), deviations.cpu(), tuple(counted), labels, identity
         rows = calibration, judged, sides
@@ -135,11 +135,15 @@ class Faces:
         second = self.scorers.independent_names if self.joint else ()
         return (*self.suite.names, *second, "person")
 
+    @property
+    def given(self) -> Latents:
+        """The faces in the space that they came in."""
+        return next(iter(self._mapped.values()))
+
     def latents(self, space: str) -> Latents:
         """The faces in a space; SpaceError where there is no way to it from theirs."""
         if space not in self._mapped:
-            given = next(iter(self._mapped.values()))
-            mapped = self.generator.map(given.to(self.generator.device), space)
+            mapped = self.generator.map(self.given.to(self.generator.device), space)
             self._mapped[space] = mapped.to("cpu")
         return self._mapped[space]
 
@@ -188,7 +192,7 @@ class Faces:
             edited.append(editor.edit(start.with_values(part), asked.to(part)))
             seconds += time.perf_counter() - begin
             scored.append(score_once(self.generator, self.scorers, edited[-1]))
-        columns = self.columns(_finite(torch.cat(scored), f"the edits of {editor.name}"), rows)
+        columns = self.columns(finite(torch.cat(scored), f"the edits of {editor.name}"), rows)
         if person and self.identity is not None:
             after = start.with_values(torch.cat([each.values for each in edited]))
             self._add_person(columns, after, rows, self.turned(target, columns, rows))
@@ -204,8 +208,7 @@ class Faces:
 
     def _add_person(self, columns: Tensor, edited: Latents, rows: Tensor, among: Tensor) -> None:
         if among.any():
-            original = next(iter(self._mapped.values()))[rows]  # in the space that was given
-            people = embed(self.generator, self.identity, original)[among]
+            people = embed(self.generator, self.identity, self.given[rows])[among]
             after = embed(self.generator, self.identity, edited[among])
             columns[among, -1] = (people * after).sum(1)
 
@@ -225,13 +228,13 @@ class Faces:
         """(n, …) what the scorers say of the faces at `rows`, each drawn when first asked for."""
         new = [row for row in dict.fromkeys(rows.tolist()) if row not in self._scored]
         if new:
-            latents = next(iter(self._mapped.values()))[new]
-            raw = score_once(self.generator, self.scorers, latents)
-            self._scored.update(zip(new, _finite(raw, "the unedited faces"), strict=True))
+            raw = score_once(self.generator, self.scorers, self.given[new])
+            self._scored.update(zip(new, finite(raw, "the unedited faces"), strict=True))
         return torch.stack([self._scored[row] for row in rows.tolist()])
 
 
-def _finite(scores: Tensor, what: str) -> Tensor:
+def finite(scores: Tensor, what: str) -> Tensor:
+    """The scores; ValueError where they are not finite."""
     check_finite(scores, f"scores of {what}")
     return scores
 

@@ -77,7 +77,7 @@ def larger_change(thresholds: Tensor) -> Changed:
     The paper's definition ("if the score changes more than …"); its threshold is lost, and is for
     classifiers that answer in 0..1. Scores in degrees, years and log-odds need one each: one
     standard deviation over the generator's samples is what facenb takes, so that a change is one
-    that tells random faces apart.
+    that distinguishes random faces.
     """
     if thresholds.ndim != 1 or not (thresholds > 0).all():
         raise ValueError(f"larger_change: expected thresholds (A,) above 0, given {thresholds}.")

@@ -15,21 +15,21 @@ from facenb.metrics.compare_table import Comparison
 def ranked(tables: Comparison, target: str, measure: str = "success") -> list[str]:
     """By a measure, the methods that edited all judged faces at the level that is equal."""
     data = tables.data
-    values = tables.intervals(measure)[measure]
+    values = {method: float(tables.values(measure, method, target)[0]) for method in data.methods}
     fair = [
         method
-        for method in data.methods
-        if tables.reached(method, target)
+        for method, value in values.items()
+        if value == value
+        and tables.reached(method, target)
         and len(data.edits[method, target].judged) == data.most
-        and values[method, target] == values[method, target]
     ]
-    return sorted(fair, key=lambda method: -values[method, target])
+    return sorted(fair, key=lambda method: -values[method])
 
 
 def best(tables: Comparison, target: str, measure: str = "success") -> list[str]:
     """The method of the highest value, then those that are not significantly below it."""
     fair = ranked(tables, target, measure)
-    return [m for m in fair if not _gap(tables, fair[0], m, target, measure)[1] > 0]
+    return [m for m in fair if not tables.gap(measure, fair[0], m, target)[1] > 0]
 
 
 def sides_changed(first: Comparison, second: Comparison) -> pd.DataFrame:
@@ -44,9 +44,7 @@ def sides_changed(first: Comparison, second: Comparison) -> pd.DataFrame:
         fair = [m for m in ranked(first, target) if m in known]
         for i, better in enumerate(fair):
             for worse in fair[i + 1 :]:
-                one, two = (
-                    _gap(tables, better, worse, target, "success") for tables in (first, second)
-                )
+                one, two = (c.gap("success", better, worse, target) for c in (first, second))
                 if one[1] > 0:
                     verdict = "same" if two[1] > 0 else "reversed" if two[2] < 0 else None
                     rows.append((target, better, worse, one[0], two[0],
@@ -66,10 +64,3 @@ def success_of_trainings(tables: Comparison, method: str, target: str) -> list[f
         changes = changes_of(data, target, columns, rows, tables.independent)
         found.append(float(changes.turned.sum() / changes.weight.sum()))
     return found
-
-
-def _gap(
-    tables: Comparison, first: str, second: str, target: str, measure: str
-) -> tuple[float, float, float]:
-    row = tables.difference(first, second, measure).loc[target]
-    return row["difference"], row["low"], row["high"]

@@ -11,6 +11,7 @@ judged faces are edited at it.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ import torch
 from torch import Tensor
 
 from facenb.editors import Editor
+from facenb.editors.storage import pack
 from facenb.latents import Latents
-from facenb.metrics.faces import Faces
+from facenb.metrics.faces import Faces, finite
 from facenb.sampling import score_once
 from facenb.storage.cache import cached
-from facenb.storage.files import sha256_tensor
+from facenb.storage.files import sha256_tensor, sha256_tensors
 
 EQUAL = ("success", "side effects")
 PROBED = 4  # calibration faces that the first guess of a strength is tried on
@@ -38,7 +40,7 @@ class Protocol:
         equal: one of `EQUAL`, or None: strengths are only swept.
         level: the success rate, or the side effects.
         hopeless: the success rate on the calibration faces, at the best strength, up to which the
-            judged faces are not drawn; below 0 they always are.
+            judged faces are not drawn; a negative one draws them always.
     """
 
     equal: str | None = "success"
@@ -64,7 +66,7 @@ class Edits:
         strengths: (S,) tried.
         swept: (S, n, C) columns of the faces that they were tried on.
         judged: (m, C) columns of the first m judged faces; m = 0 where none was drawn.
-        seconds: an edit, without image and scores; NaN where none was made.
+        seconds: per edit, without image and scores; NaN where none was made.
         reason: why there is nothing to judge; empty where there is.
     """
 
@@ -149,7 +151,7 @@ def strength_for(
     return strengths[max(range(len(values)), key=values.__getitem__)], False
 
 
-def measure_walks(faces: Faces, method: str, editor: Editor, target: str, judged: int) -> Edits:
+def measure_walks(faces: Faces, editor: Editor, target: str, judged: int) -> Edits:
     """The edits of an editor that walks until the target is there, on the first judged faces.
 
     Each face has its own strength, to one standard deviation beyond the threshold. A walk draws an
@@ -162,11 +164,10 @@ def measure_walks(faces: Faces, method: str, editor: Editor, target: str, judged
     start = faces.latents(editor.space)[rows]
     for part, asked in zip(start.values.split(_WALKS), strengths.split(_WALKS), strict=True):
         inputs = {
-            "version": 1,
-            "method": method,
-            "target": target,
+            "version": 2,
             "generator": faces.generator.fingerprint,
             "scorers": faces.scorers.fingerprint,
+            "editor": _digest(editor),
             "codes": sha256_tensor(part),
             "strengths": sha256_tensor(asked),
         }
@@ -180,9 +181,15 @@ def measure_walks(faces: Faces, method: str, editor: Editor, target: str, judged
         ends.append(end["values"])
         seconds += float(end["seconds"])
     scored = score_once(faces.generator, faces.scorers, Latents(torch.cat(ends), editor.space))
-    found = faces.columns(scored, rows)
+    found = faces.columns(finite(scored, f"the edits of {editor.name}"), rows)
     nothing = found.new_zeros(0, len(faces.calibration), found.shape[1])
-    return Edits(torch.nan, True, torch.zeros(0), nothing, found, seconds / len(rows))
+    return Edits(torch.nan, False, torch.zeros(0), nothing, found, seconds / len(rows))
+
+
+def _digest(editor: Editor) -> str:
+    """Of all that the editor knows."""
+    tensors, structure = pack({"": editor})
+    return sha256_tensors(tensors) + json.dumps(structure, sort_keys=True)
 
 
 def no_edits(faces: Faces, reason: str) -> Edits:

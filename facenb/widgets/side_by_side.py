@@ -121,7 +121,7 @@ class SideBySide:
             options=known, value=shown, rows=min(8, len(known)), description="methods"
         )
         self._scorers = widgets.Dropdown(
-            options=[("that taught", 0), ("independent", 1)][: len(self._tables)],
+            options=[("of the suite", 0), ("independent", 1)][: len(self._tables)],
             description="scorers",
         )
         self._sort = widgets.Dropdown(options=MEASURES, value="success", description="sort by")
@@ -154,28 +154,32 @@ class SideBySide:
         rows = "".join(
             f"<tr><td>{escape(method)}</td>"
             + "".join(f"<td>{'—' if v != v else f'{v:.2f}'}</td>" for v in values[method])
-            + f"<td>{escape(self._data.edits[method, target].reason)}</td></tr>"
+            + f"<td>{escape(self._reason(method, target))}</td></tr>"
             for method in order
         )
         return f"<table><tr><th>method</th>{heads}<th></th></tr>{rows}</table>"
 
+    def _reason(self, method: str, target: str) -> str:
+        edits = self._data.edits.get((method, target))
+        return edits.reason if edits else ""
+
     def _draw(self, asked: Asked) -> None:
         rows, faces = torch.tensor([asked.face]), self._faces
-        images, columns, notes = [self._image(faces.latents("z")[rows])], {}, ["unedited"]
+        images, columns, notes = [self._image(faces.given[rows])], {}, ["unedited"]
         before = faces.before(rows)
         notes[0] += f"<br>{asked.target} {float(before[0, faces.column(asked.target)]):.1f}"
         for method in asked.methods:
             if self._latest.waiting:
                 return
             editor = self._editors.get((method, asked.target))
-            measured = self._data.edits[method, asked.target]
-            if editor is None or measured.strength != measured.strength:
+            measured = self._data.edits.get((method, asked.target))
+            if editor is None or measured is None or measured.strength != measured.strength:
                 continue
             strength = (faces.signs(asked.target) * measured.strength * asked.strength)[rows]
             start = faces.latents(editor.space)[rows]
             images.append(self._image(editor.edit(start, strength.to(start.values))))
             with torch.no_grad():
-                found = faces.columns(faces.scorers(images[-1]), rows)
+                found = faces.columns(faces.scorers(images[-1]).cpu(), rows)
             columns[method] = found[0]
             own = float(found[0, faces.column(asked.target)])
             effect = float(faces.side_effects(asked.target, found, rows))
