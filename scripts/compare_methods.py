@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import platform
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,10 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     faces = faces_of(generator, samples, judged=max(options.faces, JUDGED))
     yours = own_directions(directions(options.directions), generator, options.targets)
     methods = AllMethods(faces.generator, samples, options.targets, yours=yours)
-    command = ["python", "-m", "scripts.compare_methods"]
-    given = sys.argv[1:] if arguments is None else arguments
+    command = f"python -m scripts.compare_methods --faces {options.faces} --walked "
+    command += f"{options.walked} --again {options.again} --population {options.population}"
+    for name in ("methods", "targets", "directions"):
+        if given := getattr(options, name):
+            command += f" --{name} {shlex.join(given)}"
     provenance = {
-        "command": shlex.join([*command, *given]),
+        "command": command,
         "generator": faces.generator.fingerprint,
         "scorers": faces.scorers.fingerprint,
         "seeds": {"faces": SEED, "population": POPULATION_SEED},
