@@ -104,7 +104,7 @@ faces = faces_of(G, samples, data, **({"judged": 8 if smoke else 16, "calibratin
 yours = own_directions(FILES, G, targets)
 methods = AllMethods(faces.generator, samples, targets, profile, seed, yours)
 if measured:
-    remark("no measured edits ship for it; sixteen faces at most are edited here, too few for most intervals.")
+    remark("no measured edits ship for it; sixteen faces at most are edited here: intervals are wide.")
     few = Sizes(8 if smoke else 16, 0 if smoke else 4, 0)
     data = compare_all(faces, methods, population(G, faces.scorers, 64), few)
 elif FILES:

@@ -78,7 +78,7 @@ def _target(target: str, numbers: Mapping[str, dict]) -> str:
     else:
         text += " All others are significantly worse."
     kept = numbers["best, with the same person"][target]
-    if kept and kept[0] != first:
+    if kept and first not in kept:  # significantly less often
         text += (
             f" The target turned over *and* the same person: most often {kept[0]}, "
             f"{_percent(numbers['both'][kept[0]][target])} of the faces against "

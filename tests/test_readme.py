@@ -131,9 +131,9 @@ QUOTED = [  # words with # for the number, the notebook, where it has that numbe
     ("GANSpace by layers # %", ALL, ("success", "GANSpace, by layers", "mean"), 100),
     ("*Z* # %, SeFa", ALL, ("success", "InterFaceGAN, Z", "mean"), 100),
     ("SeFa # %, the five", ALL, ("success", "SeFa", "mean"), 100),
-    ("same one on # % of", ALL, ("person", "latent transformer", "mean"), 100),
-    ("its edits, on # % of", ALL, ("person", "InterFaceGAN, W", "mean"), 100),
-    ("InterFaceGAN's and # %", ALL, ("person", "SGF", "mean"), 100),
+    ("does both on # % of", ALL, ("both", "InterFaceGAN, W", "mean"), 100),
+    ("the faces, SGF on # %", ALL, ("both", "SGF", "mean"), 100),
+    ("the transformer on # %", ALL, ("both", "latent transformer", "mean"), 100),
     ("scorers confirm # and", ALL, (DIFFERENCES, "same"), 1),
 ]  # fmt: skip
 

@@ -14,7 +14,7 @@ MADE_UP = {
     "best": {"smile": ["A", "B"]},
     "success": {"A": {"mean": 0.8, "smile": 0.9}, "B": {"mean": 0.6, "smile": 0.85},
                 "SGF, looking": {"mean": 0.95, "smile": 0.95}},
-    "best, with the same person": {"smile": ["B", "A"]},
+    "best, with the same person": {"smile": ["B"]},
     "identity": {"A": {"smile": 0.31}, "B": {"smile": 0.7}},
     "both": {"A": {"mean": 0.25, "smile": 0.28}, "B": {"mean": 0.4, "smile": 0.6}},
     "walks": {"SGF, looking": 25},
