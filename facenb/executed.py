@@ -13,6 +13,7 @@ _TEXTS = ("text", "evalue", "traceback", "text/plain", "text/html", "text/markdo
 _MOMENT = (
     "input_path", "output_path", "start_time", "end_time", "duration", "environment_variables",
 )  # fmt: skip
+_BAR = re.compile(r"\d+%\|.*\| \d+/\d+ \[|^\d+\w* \[\d+:\d+,")  # of tqdm
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -39,6 +40,8 @@ def clean(notebook: NotebookNode, root: Path, generator: str = "") -> NotebookNo
         if cell.cell_type == "markdown":  # places as seen from the copy's folder, figures/NN_slug
             cell.source = cell.source.replace("](../figures/", "](../")
             cell.source = cell.source.replace("](../docs/", "](../../docs/")
+        if "outputs" in cell:  # how far a bar came depends on what was in the cache
+            cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
         for output in cell.get("outputs", ()):
             output.get("data", {}).pop(_WIDGET, None)
             for holder in (output, output.get("data", {})):
@@ -46,6 +49,13 @@ def clean(notebook: NotebookNode, root: Path, generator: str = "") -> NotebookNo
                     if key in _TEXTS:
                         holder[key] = _without_paths(value, folders)
     return notebook
+
+
+def _is_progress(output: NotebookNode) -> bool:
+    shown = output.get("data", {}).get("text/plain", output.get("text", ""))
+    text = "".join(shown) if isinstance(shown, list) else shown
+    lines = [line for line in re.split(r"[\r\n]", text) if line.strip()]
+    return bool(lines) and all(_BAR.search(line) for line in lines)
 
 
 def _without_paths(text: str | list[str], folders: Sequence[Path]) -> str | list[str]:

@@ -283,6 +283,7 @@ def by_layer() -> dict[str, torch.Tensor]:
 SIDES = (8, 16, 32, 64, 128) if hasattr(G, "features") else ()
 with torch.no_grad():
     layers = pd.Series({k: float(v) for k, v in computed("layers", by_layer).items()})
+layers = layers[[*(f"{side} px" for side in SIDES), "image"]]
 figure, ax = plt.subplots(figsize=(6, 2.6), layout="constrained")
 ax.bar(layers.index, layers)
 ax.set(ylabel="penalty over\nsquared change", xlabel="feature maps of")

@@ -364,3 +364,12 @@ def test_every_set_that_an_error_names_can_be_loaded():
     assert ("interfacegan", "mobilestylegan-ffhq-1024") in named
     for method, generator in named:
         assert len(load_editors(method, generator)), (method, generator)
+
+
+def test_the_same_editors_give_the_same_bytes(tmp_path):
+    editors = Editors.from_vectors(["a", "b"], torch.eye(3)[:2])
+    files = [tmp_path / f"{k}.safetensors" for k in range(6)]
+    for file in files:
+        editors.save(file)
+    assert len({file.read_bytes() for file in files}) == 1
+    assert Editors.load(files[0]).names == ("a", "b")

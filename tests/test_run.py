@@ -264,3 +264,19 @@ def test_the_committed_copies_show_figures_that_are_there(repository: Path) -> N
             if cell.cell_type == "markdown":
                 for place in re.findall(r"\]\((\.\.?/[^)#]+)\)", cell.source):
                     assert (copy.parent / place).exists(), f"{copy.name}: {place}"
+
+
+def test_progress_bars_are_no_results():
+    bar = "scoring yaw:  50%|█████     | 2/4 [00:01<00:01, 1.5batch/s]"
+    cell = nbformat.v4.new_code_cell("x")
+    output = nbformat.v4.new_output
+    cell.outputs = [
+        output("display_data", {"text/plain": bar}),
+        output("stream", name="stderr", text=f"\r{bar}\r{bar}\n"),
+        output("stream", name="stderr", text="7step [00:04,  1.6step/s]\n"),
+        output("stream", name="stdout", text="100% | of it\n"),
+        output("stream", name="stderr", text=f"{bar}\nand a warning\n"),
+        output("execute_result", {"text/plain": "42"}),
+    ]
+    kept = clean(nbformat.v4.new_notebook(cells=[cell]), Path("/nowhere")).cells[0].outputs
+    assert [o.output_type for o in kept] == ["stream", "stream", "execute_result"]
