@@ -220,7 +220,7 @@ if again:
     again = pd.DataFrame(again).T.rename_axis(["method", "target"])
     folder.table(again, "T4_trainings", "Success of further trainings")
     spread = again[["this", "lowest", "highest"]]
-    folder.number("trainings, mean range", (spread.max(1) - spread.min(1)).groupby("method", sort=False).mean().to_dict())
+    folder.number("trainings, mean range", (spread.max(axis=1) - spread.min(axis=1)).groupby("method", sort=False).mean().to_dict())
 
 # %% [markdown]
 # ### Learned with one set of scorers, measured by another
@@ -293,7 +293,7 @@ folder.number("intervals of success", {m: ends.loc[m].T.to_dict() for m in METHO
 folder.number("costs", T1[["to learn", "ms per edit", "labels", "targets"]].T.to_dict())
 folder.number("reasons", {m: {t: data.edits[m, t].reason for t in TARGETS if data.edits[m, t].reason} for m in METHODS})
 if remark.own and not smoke:
-    effects = BY["side effects"]["side effects"].drop(WALKS).drop("mean", level="target")
+    effects = BY["side effects"]["side effects"].unstack().drop(index=WALKS, columns="mean").stack()
     assert (effects.dropna() - LEVEL).abs().lt(0.25).all()
     assert SUCCESS.loc["InterFaceGAN, W", "mean"] > SUCCESS.loc["SeFa", "mean"]
 
