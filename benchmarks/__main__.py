@@ -144,17 +144,22 @@ def sample_and_report(name: str, count: int) -> None:
     print(peak_mebibytes() / 1024, time.perf_counter() - start)
 
 
-def main() -> None:
-    """Run everything and write the table."""
+def main() -> int:
+    """Run everything and write the table; 1 where a part failed, whose reason is a row then."""
     rows: dict[str, str] = {}
+    failed = 0
     for bench in BENCHES:
         print(f"{bench.__name__} …", flush=True)
-        rows |= bench()
+        try:
+            rows |= bench()
+        except Exception as error:  # the others take minutes each
+            rows[bench.__name__], failed = f"failed: {type(error).__name__}: {error}", 1
     machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     folder = FigureFolder("bench", machine=machine, threads=torch.get_num_threads())
     table = pd.Series(rows, name="measured").rename_axis("what").to_frame()
     folder.table(table, "bench", f"Measured on {machine}")
     print(table.to_string())
+    return failed
 
 
 BENCHES = (
@@ -173,4 +178,4 @@ BENCHES = (
 )
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

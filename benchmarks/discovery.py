@@ -56,9 +56,9 @@ class Timed(Training):
         self.watch = watch = Stopwatch()
         synthesize = generator.synthesize
 
-        def timed_synthesize(latents):
+        def timed_synthesize(latents, size=None):
             watch.lap("rest")
-            images = synthesize(latents)
+            images = synthesize(latents, size)
             watch.lap("generator")
             if images.requires_grad:
                 images.register_hook(lambda _: watch.lap("reconstructor"))
