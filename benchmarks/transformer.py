@@ -35,7 +35,10 @@ def bench_latent_transformer() -> dict[str, str]:
     once = LatentTransformer(epochs=1)
     together, alone = seconds(
         lambda: once.fit_networks(values, classifier, gamma),
-        lambda: [once.fit_networks(values, classifier, gamma, [n]) for n in classifier.names_],
+        lambda: [
+            LatentTransformer(epochs=1, targets=[name]).fit_networks(values, classifier, gamma)
+            for name in classifier.names_
+        ],
         rounds=1,
     )
     editor, codes = model.editors()["0"], Latents(values[:256], "z")

@@ -3,6 +3,7 @@
 import pandas as pd
 
 import benchmarks.__main__ as benchmarks
+from benchmarks import transformer
 from benchmarks.discovery import bench_discovery
 
 
@@ -11,6 +12,12 @@ def test_the_parts_of_a_step_of_discovery_are_timed():
     assert len(rows) == 4
     for label, said in rows.items():
         assert ("× faster" in said) if "against" in label else ("generator" in said), label
+
+
+def test_the_transformer_is_timed_together_and_alone(monkeypatch):
+    monkeypatch.setattr(transformer, "LATENTS", 512)
+    monkeypatch.setattr(transformer, "WIDTH", 16)
+    assert len(transformer.bench_latent_transformer()) >= 2
 
 
 def test_a_part_that_fails_is_a_row_and_loses_nothing(monkeypatch, capsys):
