@@ -13,7 +13,7 @@ import facenb
 from facenb import samples as module
 from facenb.data import data_path
 from facenb.samples import SamplesError, compare, load_samples, shipped_scores
-from facenb.sampling import ScoredSamples
+from facenb.sampling import ScoredSamples, score
 
 FFHQ = "mobilestylegan-ffhq-1024"
 
@@ -49,6 +49,15 @@ def test_what_ships_agrees_with_fresh_scores() -> None:
     few = load_samples(generator, facenb.load_scorers("age"), 10**9, more=False, check=False)
     assert len(few) == len(shipped_scores(generator, facenb.load_scorers("age")))
     assert torch.equal(part["age"], found["age"][:100])
+
+
+def test_bfloat16_changes_scores_by_little() -> None:
+    scorers = facenb.load_scorers()
+    samples = load_samples(facenb.load_generator(), scorers, 20_000, check=False)
+    few = samples.select(slice(32))
+    found = score(facenb.load_generator(dtype=torch.bfloat16), scorers, few.latents)
+    away = (found - few.scores).abs() / samples.scores.std(0)
+    assert 0 < float(away.mean()) < 0.05
 
 
 def test_scores_of_other_images_are_found_out(dcgan, pixels) -> None:

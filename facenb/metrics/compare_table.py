@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from facenb.errors import unknown
-from facenb.metrics.changes import changes_of
 from facenb.metrics.mds import harmonic_mean
 from facenb.metrics.measures import MEASURES, Measures
 from facenb.metrics.statistics import percentile_interval
@@ -42,8 +41,7 @@ class Comparison(Measures):
         if (method, target) not in tried:
             raise unknown("curve", f"{method}: {target}", [f"{m}: {t}" for m, t in tried])
         edits = self.data.edits[method, target]
-        rows = [changes_of(self.data, target, each, self.data.swept, self.independent)
-                for each in edits.swept]  # fmt: skip
+        rows = [self._swept(edits, target, k) for k in range(len(edits.swept))]
         once = torch.ones(1, len(self.data.swept), dtype=torch.float64)
         success, kept = (torch.cat(v) for v in zip(*(r.point(once) for r in rows), strict=True))
         columns = {

@@ -25,7 +25,7 @@ from facenb.editors import Editor
 from facenb.errors import FacenbError
 from facenb.metrics.faces import Faces
 from facenb.metrics.trials import Edits, Protocol
-from facenb.storage.files import atomic_write
+from facenb.storage.files import atomic_write, ordered_header
 
 CHECKED = 64
 # What bfloat16's rounding makes of the scores of an edit, in their standard deviations: of single
@@ -131,7 +131,7 @@ class Measurements:
         facts |= {"protocol": asdict(self.protocol), "edits": rows}
         about = {"format": _FORMAT, "measurements": json.dumps(facts)}
         apart = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
-        atomic_write(Path(path), save(apart, about))
+        atomic_write(Path(path), ordered_header(save(apart, about)))
 
 
 def read_measurements(path: str | PathLike[str]) -> Measurements:

@@ -34,6 +34,7 @@ class Measures:
     seed: int = 0
     _known: dict[tuple[str, str, str], Tensor] = field(default_factory=dict, repr=False)
     _counts: dict[bool, Tensor] = field(default_factory=dict, repr=False)
+    _changes: dict[tuple[str, str], Changes | None] = field(default_factory=dict, repr=False)
 
     def reached(self, method: str, target: str) -> bool:
         """Whether the judged faces were edited at the level that is equal."""
@@ -110,11 +111,17 @@ class Measures:
         return changes_of(self.data, target, edits.swept[k], self.data.swept, self.independent)
 
     def _judged(self, method: str, target: str) -> Changes | None:
-        edits = self.data.edits.get((method, target))
-        if edits is None or not len(edits.judged) or target not in self.scores:
-            return None
-        rows = self.data.judged[: len(edits.judged)]
-        return changes_of(self.data, target, edits.judged, rows, self.independent)
+        key = method, target
+        if key not in self._changes:  # every measure asks for them
+            edits = self.data.edits.get(key)
+            known = edits is not None and len(edits.judged) and target in self.scores
+            rows = self.data.judged[: len(edits.judged)] if known else None
+            self._changes[key] = (
+                changes_of(self.data, target, edits.judged, rows, self.independent)
+                if known
+                else None
+            )
+        return self._changes[key]
 
     def _times(self, judged: bool) -> Tensor:
         """(1 + resamples, n): each face once, then how often it is in each resample."""

@@ -161,13 +161,13 @@ def measure_walks(faces: Faces, editor: Editor, target: str, judged: int) -> Edi
         return no_edits(faces, "walks through images: left out of this run")
     rows, ends, seconds = faces.judged[:judged], [], 0.0
     strengths = (faces.signs(target) * faces.own_strengths(target))[rows]
-    start = faces.latents(editor.space)[rows]
+    start, learned = faces.latents(editor.space)[rows], _digest(editor)
     for part, asked in zip(start.values.split(_WALKS), strengths.split(_WALKS), strict=True):
         inputs = {
             "version": 2,
             "generator": faces.generator.fingerprint,
             "scorers": faces.scorers.fingerprint,
-            "editor": _digest(editor),
+            "editor": learned,
             "codes": sha256_tensor(part),
             "strengths": sha256_tensor(asked),
         }

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from facenb.errors import FacenbError, printable
-from facenb.storage.files import atomic_write, sha256_tensors
+from facenb.storage.files import atomic_write, ordered_header, sha256_tensors
 
 SPACES = ("z", "w", "w+")
 
@@ -54,7 +54,7 @@ class Saved:
             metadata["structure"] = json.dumps(self.structure)
         tensors = {key: tensor.cpu().contiguous() for key, tensor in self.tensors.items()}
         metadata["sha256"] = digest(metadata, tensors)
-        atomic_write(path, _ordered(save(tensors, metadata)))
+        atomic_write(path, ordered_header(save(tensors, metadata)))
 
     @staticmethod
     def kind_of(path: str | PathLike[str]) -> str | None:
@@ -92,14 +92,6 @@ class Saved:
             said = printable(str(error), 200)
             raise FacenbError(f"{path} is damaged: {type(error).__name__}: {said}") from error
         return Saved(tuple(names), tensors, metadata["space"], provenance, kind, structure)
-
-
-def _ordered(content: bytes) -> bytes:
-    """safetensors with its header in order: the library writes that of the metadata at random."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _check(
