@@ -249,7 +249,7 @@ if second is not None:
 # %%
 if second is not None:
     figure, ax = plt.subplots(figsize=(5, 4.2), layout="constrained")
-    for t in TARGETS:
+    for t in (t for t in TARGETS if t in second.scores):
         ax.scatter(SUCCESS[t], SECOND[t], label=t, s=18)
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     ax.set(xlabel="success by the suite", ylabel="success by the independent scorers")
