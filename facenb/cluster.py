@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0  # seconds in which a scheduler answers and a first worker is there
 ALONE = 60.0  # seconds without any worker after which the work is given up
 _LOOK = 2.0  # seconds between looks at the scheduler while no task ends
+_NOTICE = 3.0  # seconds in which a client notices that its connection to the scheduler is broken
 _FETCH = 600.0  # seconds for a result that is there, from a worker that computes the next one
 
 Task = TypeVar("Task")
@@ -178,7 +179,7 @@ def _ended(client: Client, pending: set[Future]) -> list[Future]:
     except TimeoutError:
         return []
     except Exception as error:  # cancelled futures, and closed connections of several kinds
-        if client.status != "running":
+        if _lost(client):
             return []  # `_count` says so
         raise ClusterError(f"the tasks were given up by the scheduler: {error}.") from error
 
@@ -194,11 +195,20 @@ def _result(client: Client, future: Future, done: int, total: int) -> Result:
             "takes up to 2 GiB each."
         ) from error
     except Exception as error:
-        _count(client, done, total)
+        if _lost(client):
+            _count(client, done, total)
         raise ClusterError(f"a task failed: {type(error).__name__}: {error}.") from error
     if wrong:
         raise ClusterError(f"a task failed on {wrong}")
     return result
+
+
+def _lost(client: Client) -> bool:
+    """Whether the scheduler is gone, after an error: a connection breaks before the client says so."""
+    until = time.monotonic() + _NOTICE
+    while client.status == "running" and time.monotonic() < until:
+        time.sleep(0.05)
+    return client.status != "running"
 
 
 def _count(client: Client, done: int, total: int) -> int:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -316,3 +317,26 @@ def test_a_sweep_of_methods_goes_on(tmp_path, monkeypatch, generator, scorers) -
     assert table["reason"].dropna().unique().tolist() == ["nameless has no editor for brightness."]
     assert sorted(learned) == [0, 1]
     assert sweep_methods.main(["--folder", "x", "--methods", "another"]) == 1
+
+
+def test_a_connection_may_break_before_the_client_knows(monkeypatch) -> None:
+    class Slow:
+        """A client that notices after a moment, or never, that its scheduler is gone."""
+
+        def __init__(self, notices: float) -> None:
+            self.scheduler, self.until = SimpleNamespace(address="tcp://a"), notices
+            self.begin = time.monotonic()
+
+        @property
+        def status(self) -> str:
+            return "running" if time.monotonic() - self.begin < self.until else "connecting"
+
+    def broken(timeout: float) -> None:
+        raise ConnectionResetError("in gather")
+
+    future = SimpleNamespace(result=broken)
+    with pytest.raises(ClusterError, match=r"scheduler at tcp://a was lost; of 6 tasks 2 were"):
+        cluster._result(Slow(0.3), future, 2, 6)
+    monkeypatch.setattr(cluster, "_NOTICE", 0.2)
+    with pytest.raises(ClusterError, match="a task failed: ConnectionResetError: in gather"):
+        cluster._result(Slow(100), future, 2, 6)
