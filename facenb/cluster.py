@@ -204,7 +204,7 @@ def _result(client: Client, future: Future, done: int, total: int) -> Result:
 
 
 def _lost(client: Client) -> bool:
-    """Whether the scheduler is gone, after an error: a connection breaks before the client says so."""
+    """After an error, whether the scheduler is gone: a client notices it a moment later."""
     until = time.monotonic() + _NOTICE
     while client.status == "running" and time.monotonic() < until:
         time.sleep(0.05)
