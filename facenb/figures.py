@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from torch import Tensor
 
+from facenb.drawing import images_of
 from facenb.editors import Editor, traversal
 from facenb.generators import DEFAULT, Generator, label, record
 from facenb.latents import Latents
@@ -168,26 +169,12 @@ def image_grid(
     return figure
 
 
-@torch.inference_mode()
 def strip_images(
-    generator: Generator,
-    editor: Editor,
-    latents: Latents,
-    strengths: Sequence[float],
-    size: int | None = None,
+    generator: Generator, editor: Editor, latents: Latents, strengths: Sequence[float]
 ) -> Tensor:
-    """(N, S, 3, size, size): every latent at every strength; 512 pixels at most by default."""
-    codes = traversal(editor, latents, strengths)
-    images = synthesize_each(generator, codes, size or generator.exact_size)
+    """(N, S, 3, size, size): every latent at every strength, images to look at (`images_of`)."""
+    images = images_of(generator, traversal(editor, latents, strengths))
     return images.unflatten(0, (len(latents), len(strengths)))
-
-
-@torch.inference_mode()
-def synthesize_each(generator: Generator, latents: Latents, size: int | None = None) -> Tensor:
-    """Images (N, 3, size, size), a few at a time, so that memory does not grow with N."""
-    size = size or generator.exact_size
-    parts = [latents[i : i + 4] for i in range(0, len(latents), 4)]
-    return torch.cat([generator.synthesize(part, size) for part in parts])
 
 
 def heatmap(

@@ -18,22 +18,20 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from facenb.drawing import draw
 from facenb.editors import Editor, traversal
 from facenb.errors import unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
 from facenb.parallel import on_all_cores
+from facenb.precomputed import scored_once
 from facenb.scorers import ScorerSuite
 from facenb.scorers.conditions import Condition
 from facenb.storage import cache
-from facenb.storage.files import sha256_tensor
 
 PART = 256  # latents to a file on disk: what a kill can cost at most
 BATCH = 16  # latents to a pass on a core: more, and the scorers' feature maps are far from it
 _DEVICE_BATCH = 64  # … on another device, of which there is one
-# Pixels to a pass of the generator on a core: two images of 256 px. Of more, the feature maps are
-# far from the core, and an image takes longer.
-_PIXELS = 2 * 256**2
 _VERSION = 2  # raise when a change here alters the scores
 
 
@@ -135,15 +133,6 @@ def score(
     return torch.cat(list(bar))
 
 
-def draw(generator: Generator, latents: Latents, size: int) -> Tensor:
-    """Images (N, 3, size, size) of a batch; on the CPU a few at a time where they are large."""
-    if generator.device.type != "cpu":
-        return generator.synthesize(latents, size)
-    few = max(_PIXELS // max(size, 1) ** 2, 1)
-    parts = [latents[i : i + few] for i in range(0, len(latents), few)]
-    return torch.cat([generator.synthesize(part, size) for part in parts])
-
-
 def _batches(latents: Latents, size: int, cores: int = 1) -> list[Latents]:
     """Batches of like sizes, `size` latents at most, as many for each core as for the others."""
     count = min(cores * math.ceil(len(latents) / (size * cores)), len(latents))
@@ -176,14 +165,14 @@ def score_once(
     progress: str | None = None,
     size: int | None = None,
 ) -> Tensor:
-    """`score`, from disk where these very latents were scored before."""
-    codes = latents.to("cpu")
-    asked = {"space": codes.space, "codes": sha256_tensor(codes.values)}
-    inputs = scored_by(generator, scorers, size) | asked
-    found = cache.cached(
-        "edit-scores", inputs, lambda: {"scores": score(generator, scorers, codes, progress, size)}
+    """`score`, from disk where these very latents were scored before, or from what ships."""
+    return scored_once(
+        "edit-scores",
+        generator.name,
+        scored_by(generator, scorers, size),
+        latents.to("cpu"),
+        lambda codes: score(generator, scorers, codes, progress, size),
     )
-    return found["scores"]
 
 
 def score_paths(

@@ -35,8 +35,9 @@ import matplotlib.pyplot as plt
 import torch
 
 import facenb
+from facenb.drawing import images_of
 from facenb.editors import compose
-from facenb.figures import FigureFolder, image_grid, strip_images, synthesize_each
+from facenb.figures import FigureFolder, image_grid, strip_images
 from facenb.methods.interfacegan import load_boundaries
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
@@ -85,7 +86,7 @@ if remark.styles:
 
 # %%
 faces = G.sample(8, seed=26, space=space)
-images = synthesize_each(G, faces)
+images = images_of(G, faces)
 folder.save(image_grid(images, columns=4), "faces", "The first eight faces of seed 26", photo=True)
 
 # %% [markdown]

@@ -38,7 +38,8 @@ import torch.nn.functional as F
 from sklearn.linear_model import RidgeCV
 
 import facenb
-from facenb.figures import FigureFolder, image_grid, synthesize_each
+from facenb.drawing import images_of
+from facenb.figures import FigureFolder, image_grid
 from facenb.metrics.statistics import area_under_curve
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
@@ -90,7 +91,7 @@ small = G.scoring_size  # pixels of the images that are scored
 # %%
 z = G.sample(24, seed)
 print(z)
-grid = image_grid(synthesize_each(G, z), columns=8, cell=1.3)
+grid = image_grid(images_of(G, z), columns=8, cell=1.3)
 folder.save(grid, "samples", "The first 24 samples of the seed, not selected", photo=True)
 
 # %% [markdown]
@@ -104,7 +105,7 @@ folder.save(grid, "samples", "The first 24 samples of the seed, not selected", p
 if remark.styles:
     w = G.map(z[:4], "w")
     psis = [0.0, 0.35, 0.7, 1.0]
-    rows = torch.stack([synthesize_each(G, G.truncate(w, psi)) for psi in psis], dim=1)
+    rows = torch.stack([images_of(G, G.truncate(w, psi)) for psi in psis], dim=1)
     labels = [f"ψ = {psi:g}" for psi in psis]
     folder.save(image_grid(rows, column_labels=labels), "truncation", "Four faces, truncated", photo=True)
 remark("truncation needs a space W." if not remark.styles else "truncation works as above.")
@@ -117,7 +118,7 @@ remark("truncation needs a space W." if not remark.styles else "truncation works
 
 # %%
 if len(G.sizes) > 1:
-    shown = [F.interpolate(synthesize_each(G, z[1], s), 512, mode="nearest") for s in G.sizes if s <= 512]
+    shown = [F.interpolate(images_of(G, z[1], s), 512, mode="nearest") for s in G.sizes if s <= 512]
     figure = image_grid(torch.stack(shown, 1), column_labels=[f"{s} px" for s in G.sizes if s <= 512])
     folder.save(figure, "image_sizes", "One face at every size up to 512 pixels", photo=True)
 
@@ -160,7 +161,7 @@ ways = {"z, straight": z.with_values((1 - t) * a + t * b), "z, on the shell": z.
 if remark.styles:
     ends_w = G.map(z, "w").values[[3, 9]]
     ways["w, straight"] = facenb.Latents((1 - t) * ends_w[0] + t * ends_w[1], "w")
-rows = torch.stack([synthesize_each(G, codes) for codes in ways.values()])
+rows = torch.stack([images_of(G, codes) for codes in ways.values()])
 figure = image_grid(rows, row_labels=list(ways), cell=1.4)
 folder.save(figure, "interpolation", "From one face to another, three ways", photo=True)
 
@@ -180,7 +181,7 @@ pd.DataFrame(facts, columns=["group", "score", "low", "high", "unit"]).set_index
 # %%
 def ends(name: str, count: int = 4) -> torch.Tensor:
     order = fresh[name].argsort()
-    return synthesize_each(G, fresh.latents[torch.cat([order[:count], order[-count:]])], small)
+    return images_of(G, fresh.latents[torch.cat([order[:count], order[-count:]])], small)
 
 
 words = ["lowest", "", "", "", "", "", "", "highest"]
@@ -209,7 +210,7 @@ folder.save(figure, "score_distributions", f"Scores of {len(samples):,} samples"
 
 # %%
 best = fresh.latents[fresh["quality"].argsort(descending=True)[: 4 * sizes.rows]]
-pixels = synthesize_each(G, best[:8], small).clone().requires_grad_()
+pixels = images_of(G, best[:8], small).clone().requires_grad_()
 scores = scorers(pixels)
 maps = []
 for column in range(scores.shape[1]):
@@ -264,7 +265,7 @@ folder.table(linear, "linear_in_latent", f"Ridge: {n_train:,} samples to learn, 
 # %%
 identity = facenb.load_identity(framing=G.framing, device=device)
 with torch.inference_mode():
-    people = synthesize_each(G, best, small)
+    people = images_of(G, best, small)
     changed = {
         "mirrored": people.flip(3),
         "darker": (people + 1) * 0.7 - 1,
@@ -294,7 +295,7 @@ print(f"AUC {same_auc:.4f}")
 passed = float((samples["quality"] > QUALITY_GATE).float().mean())
 folder.number("fraction that passes the quality gate", passed)
 order = fresh["quality"].argsort()
-worst = image_grid(synthesize_each(G, fresh.latents[order[:16]], small), columns=8, cell=1.3)
+worst = image_grid(images_of(G, fresh.latents[order[:16]], small), columns=8, cell=1.3)
 caption = f"Lowest quality of {len(fresh)}; {passed:.1%} of all pass the gate"
 folder.save(worst, "lowest_quality", caption, photo=True)
 

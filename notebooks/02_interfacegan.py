@@ -35,6 +35,7 @@ from IPython.display import Markdown, display
 
 import facenb
 from facenb.data import load_json
+from facenb.drawing import images_of
 from facenb.editors import read_editors
 from facenb.figures import (
     FigureFolder,
@@ -42,7 +43,6 @@ from facenb.figures import (
     heatmaps,
     image_grid,
     strip_images,
-    synthesize_each,
 )
 from facenb.methods.interfacegan import Boundary, InterFaceGAN
 from facenb.metrics.preservation import embed
@@ -210,7 +210,7 @@ def sorted_row(name: str) -> torch.Tensor:
     distance, order = editor.distance(fresh.latents).sort()
     inside = fresh.latents[order[torch.linspace(0, len(order) - 1, 6).long()]]
     low, high = (editor.move_to(inside[i], 1.5 * float(distance[i])) for i in (0, -1))
-    return torch.cat([synthesize_each(G, part) for part in (low, inside, high)])
+    return torch.cat([images_of(G, part) for part in (low, inside, high)])
 
 
 SHOWN = ["glasses", "age", "smile", "yaw", "gender", "beard", "fringe", "grey_hair"]

@@ -32,7 +32,8 @@ import torch
 from IPython.display import Markdown, display
 
 import facenb
-from facenb.figures import FigureFolder, image_grid, strip_images, synthesize_each
+from facenb.drawing import images_of
+from facenb.figures import FigureFolder, image_grid, strip_images
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.samples import load_samples
@@ -342,7 +343,7 @@ pair = faces[:2]
 rows = []
 for name in F2_NAMES:
     edited = [e[name].edit(pair, strength(e[name], name, SD)) for e in LINES.values()]
-    rows.append(torch.stack([synthesize_each(G, z) for z in (pair, *edited)], 1).flatten(0, 1))
+    rows.append(torch.stack([images_of(G, z) for z in (pair, *edited)], 1).flatten(0, 1))
 F2 = image_grid(torch.stack(rows), row_labels=[f"+ {words[n][1]}" for n in F2_NAMES], column_labels=["original", *LINES] * 2)
 folder.save(F2, "F2_methods", f"Each attribute raised by {SD:g} standard deviations of a linear probe", photo=True)
 
@@ -373,7 +374,7 @@ sequences = {}
 for method, editors in METHODS.items():
     steps = [(editors[n], strength(editors[n], n, SD)) for n in SEQUENCE]
     sequences[method] = [compose(steps[:k]) for k in range(1, len(steps) + 1)]
-rows = [torch.stack([synthesize_each(G, z) for z in (faces[:3], *(e.edit(faces[:3], 1.0) for e in each))], 1) for each in sequences.values()]
+rows = [torch.stack([images_of(G, z) for z in (faces[:3], *(e.edit(faces[:3], 1.0) for e in each))], 1) for each in sequences.values()]
 F4 = torch.stack(rows, 1).flatten(0, 1)
 F4 = image_grid(F4, row_labels=[*METHODS] * 3, column_labels=["original", *(f"+ {words[n][1]}" for n in SEQUENCE)])
 folder.save(F4, "F4_sequential", "Edits one after the other, three faces", photo=True)

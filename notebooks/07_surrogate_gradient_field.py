@@ -36,7 +36,8 @@ import torch
 from IPython.display import Markdown, display
 
 import facenb
-from facenb.figures import FigureFolder, image_grid, synthesize_each
+from facenb.drawing import images_of
+from facenb.figures import FigureFolder, image_grid
 from facenb.latents import Latents
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
@@ -206,7 +207,7 @@ from facenb.metrics.mds import larger_change, outcomes, towards_other_side
 
 P = G.variant(truncation=0.8) if remark.styles else G  # the paper's truncation, for all faces that are edited
 CUT, SPREAD = label_thresholds(samples.scores, scorers.attributes), samples.scores.std(0)
-N, FEW, MAX_STEPS = (8, 4, 3) if smoke else (32, 12, 15)
+N, FEW, MAX_STEPS = (8, 4, 3) if smoke else (64, 12, 15)
 start = P.sample(N, seed=seed + 20_000, space=space)
 before = score_once(P, scorers, start)
 SEEN = [a.name for a in two_sided(samples, scorers.attributes)]
@@ -250,7 +251,7 @@ SHOWN = WALKED[-1]
 walk = WALKS[SHOWN, "paper"]
 rows = torch.arange(min(4, FEW))
 at = torch.linspace(0, max(1, int(walk.steps[rows].max())), 6).round().long().unique()
-images = synthesize_each(P, Latents(walk.path[at][:, rows].flatten(0, 1), space)).unflatten(0, (len(at), len(rows))).transpose(0, 1)
+images = images_of(P, Latents(walk.path[at][:, rows].flatten(0, 1), space)).unflatten(0, (len(at), len(rows))).transpose(0, 1)
 labels = [f"{walk.status[r]}, {int(walk.steps[r])} steps" for r in rows]
 grid = image_grid(images, row_labels=labels, column_labels=[f"step {k}" for k in at.tolist()], title=f"{SHOWN} to the other side")
 folder.save(grid, "algorithm1", f"Algorithm 1 to the other side of {SHOWN}, and how the walks ended", photo=True)
@@ -366,10 +367,10 @@ SIGNS = {n: towards_other_side(before[:, NAMES.index(n)], CUT[NAMES.index(n)]) f
 
 
 def edited(method: str, name: str, rows: torch.Tensor) -> torch.Tensor:
-    return synthesize_each(P, METHODS[method][name].edit(start[rows], PEAK[method, name] * SIGNS[name][rows]))
+    return images_of(P, METHODS[method][name].edit(start[rows], PEAK[method, name] * SIGNS[name][rows]))
 
 
-images = [torch.stack([synthesize_each(P, start[pair]), *(edited(m, n, pair) for m in METHODS)], 1).flatten(0, 1) for n in TARGETS]
+images = [torch.stack([images_of(P, start[pair]), *(edited(m, n, pair) for m in METHODS)], 1).flatten(0, 1) for n in TARGETS]
 heads = ["original", *(m.replace(", ", ",\n") for m in METHODS)]
 F5 = image_grid(torch.stack(images), row_labels=TARGETS, column_labels=heads * 2)
 folder.save(F5, "F5_methods", "Two faces to the other side of each attribute, every method at its best strength", photo=True)
@@ -449,7 +450,7 @@ from facenb.widgets.user_study import PreferenceStudy
 rows = quality.argsort(descending=True)[:4]
 pairs = {m: torch.cat([edited(m, n, rows) for n in TARGETS]) for m in ("SGF", "InterFaceGAN")}
 goals = [words[n][int(SIGNS[n][r] > 0)] for n in TARGETS for r in rows]
-originals = synthesize_each(P, start[rows]).repeat(len(TARGETS), 1, 1, 1)
+originals = images_of(P, start[rows]).repeat(len(TARGETS), 1, 1, 1)
 PreferenceStudy(originals, pairs, goals, folder.path / "preferences.csv", seed=seed)
 
 # %% [markdown]

@@ -37,7 +37,8 @@ import torch
 from IPython.display import Markdown, display
 
 import facenb
-from facenb.figures import FigureFolder, image_grid, strip_images, synthesize_each
+from facenb.drawing import images_of
+from facenb.figures import FigureFolder, image_grid, strip_images
 from facenb.latents import Latents
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
@@ -120,7 +121,7 @@ def observe(z: torch.Tensor, condition=scorers) -> torch.Tensor:
 
 
 def images(z: torch.Tensor) -> torch.Tensor:
-    return synthesize_each(P, Latents(z, space))
+    return images_of(P, Latents(z, space))
 
 # %% [markdown]
 # ### Figures 6 and 12: keypoints
@@ -154,7 +155,7 @@ sd = marked.scores.std(0)
 axes12 = torch.linalg.svd((marked.scores - marked.scores.mean(0)) / sd, full_matrices=False).Vh[:12]
 
 # %%
-faces = start.values[: 3 if smoke else 6]
+faces = start.values[: 3 if smoke else 12]
 seen = observe(faces, both)
 WALKS, F12 = {}, {}
 for name, asked in {**EDITS, "open mouth, as drawn": EDITS["open mouth"]}.items():
@@ -312,7 +313,7 @@ SEQUENCE = {n: s for n, s in {"smile": 2.0, "glasses": 4.0, "yaw": 2.0, "age": 2
 walks = [start[: min(4, sizes.rows)]]
 for name, strength in SEQUENCE.items():
     walks.append(editors[name].edit(walks[-1], strength))
-F15 = image_grid(torch.stack([synthesize_each(P, z) for z in walks], 1), column_labels=["original", *(f"{n}\n{s:+g} sd" for n, s in SEQUENCE.items())])
+F15 = image_grid(torch.stack([images_of(P, z) for z in walks], 1), column_labels=["original", *(f"{n}\n{s:+g} sd" for n, s in SEQUENCE.items())])
 folder.save(F15, "F15_sequential", "Edits in sequence, each from where the last one ended", photo=True)
 changes = {f"after {n}": ((observe(z.values) - observe(walks[0].values)) / SPREAD).mean(0).numpy() for n, z in zip(SEQUENCE, walks[1:], strict=True)}
 folder.table(pd.DataFrame(changes, NAMES), "F15_scores", "Mean change of every score after each edit, in standard deviations")

@@ -33,6 +33,7 @@ import torch
 from IPython.display import Markdown, display
 
 import facenb
+from facenb.drawing import images_of
 from facenb.figures import FigureFolder, heatmap, heatmaps, image_grid, strip_images
 from facenb.latents import Latents
 from facenb.presets import load_profile
@@ -252,7 +253,7 @@ if rows:
     cut = pd.DataFrame(rows).T.rename_axis("ψ")
     cut["variety"] /= cut.loc[1.0, "variety"]
     folder.table(cut, "truncation", f"{len(few)} latents truncated")
-    grid = torch.stack([G.synthesize(G.truncate(G.map(few[:3], "w"), psi), G.exact_size) for psi in PSI], 1)  # fmt: skip
+    grid = torch.stack([images_of(G, G.truncate(G.map(few[:3], "w"), psi)) for psi in PSI], 1)  # fmt: skip
     folder.save(image_grid(grid, column_labels=[f"ψ = {psi:g}" for psi in PSI]), "truncation",
                 "Three latents from ψ = 1 through the mean face to their opposites", photo=True)  # fmt: skip
 
@@ -265,12 +266,12 @@ if rows:
 layers, RANGES = G.w_layers, G.layer_groups() if remark.styles else {}
 if layers:
     source, kept = (shown.sample(n, seed + k, "w+") for n, k in ((1, 31), (4, 32)))
-    blank = torch.ones(1, 3, G.exact_size, G.exact_size)
-    rows = [torch.cat([blank, G.synthesize(kept, G.exact_size)])]
+    above = images_of(G, kept)
+    rows = [torch.cat([torch.ones_like(above[:1]), above])]
     for first, last in RANGES.values():
         mixed = kept.values.clone()
         mixed[:, first:last] = source.values[:, first:last]
-        rows.append(G.synthesize(Latents(torch.cat([source.values, mixed]), "w+"), G.exact_size))
+        rows.append(images_of(G, Latents(torch.cat([source.values, mixed]), "w+")))
     grid = image_grid(torch.stack(rows), row_labels=["", *RANGES], column_labels=["source"])
     folder.save(grid, "mixing", "Style mixing by ranges of layers", photo=True)
 
@@ -346,7 +347,7 @@ ways = torch.linspace(0, 1, 6)[:, None]
 between = {"Z, arc": Latents(slerp(a.values, b.values, ways), "z")}
 if remark.styles:
     between["W, straight"] = Latents(torch.lerp(shown.map(a, "w").values, shown.map(b, "w").values, ways), "w")  # fmt: skip
-grid = torch.stack([shown.synthesize(latents, G.exact_size) for latents in between.values()])
+grid = torch.stack([images_of(shown, latents) for latents in between.values()])
 folder.save(image_grid(grid, row_labels=list(between)), "interpolation", "From one face to another in Z and in W", photo=True)  # fmt: skip
 
 # %% [markdown]

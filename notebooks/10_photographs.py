@@ -34,7 +34,8 @@ from IPython.display import Markdown, display
 
 import facenb
 from facenb.assets import asset_path
-from facenb.figures import FigureFolder, image_grid, synthesize_each
+from facenb.drawing import images_of
+from facenb.figures import FigureFolder, image_grid
 from facenb.generators import DEFAULT
 from facenb.methods.interfacegan import InterFaceGAN
 from facenb.methods.observation import observer_of, scorers_for
@@ -144,8 +145,8 @@ SHOWN = {"inverted": ("age", 0.0), "older": ("age", 3.0), "serious": ("smile", -
 rows = []
 for network, codes in ways.values():
     edited = [linear[name].edit(codes, strength) for name, strength in SHOWN.values()]
-    drawn = torch.cat([F.avg_pool2d(target, 2), *(synthesize_each(network, e, 512) for e in edited)])  # fmt: skip
-    rows.append(F.avg_pool2d(drawn, 2))
+    drawn = torch.cat([F.avg_pool2d(target, 4), *(images_of(network, e) for e in edited)])  # fmt: skip
+    rows.append(drawn)
 F10 = image_grid(torch.stack(rows), row_labels=list(ways), column_labels=["photograph", *SHOWN], cell=1.6)  # fmt: skip
 folder.save(F10, "F10_inversion", "Z and the encoder show another person, W+ keeps the likeness; tuned is nearest, its edits soft and striped", photo=True)  # fmt: skip
 
@@ -179,13 +180,13 @@ folder.table(pd.DataFrame(rows).T, "known_latents", f"Mean and 95 % bootstrap in
 # %%
 FEW = 1 if smoke else 4
 with torch.no_grad():
-    originals = synthesize_each(fast, known.latents[TRUE], 512)
+    originals = images_of(fast, known.latents[TRUE], 512)
     known.latents[ENCODED] = load_encoder(G.name)(originals)
-columns = {way: synthesize_each(fast, codes[:FEW], 512) for way, codes in known.latents.items()}
-columns |= {f"{way},\nolder": synthesize_each(fast, linear["age"].edit(known.latents[way][:FEW], 3.0), 512)
+columns = {way: images_of(fast, codes[:FEW]) for way, codes in known.latents.items()}
+columns |= {f"{way},\nolder": images_of(fast, linear["age"].edit(known.latents[way][:FEW], 3.0))
             for way in (TRUE, ENCODED, IN_W, BOTH)}  # fmt: skip
 order = [TRUE, "Z", ENCODED, IN_W, BOTH, *(way for way in columns if "older" in way)]
-grid = F.avg_pool2d(torch.stack([columns[way] for way in order], 1).flatten(0, 1), 2).unflatten(0, (FEW, -1))  # fmt: skip
+grid = torch.stack([columns[way] for way in order], 1)
 folder.save(image_grid(grid, column_labels=[way.replace(", then", ",\nthen") for way in order], cell=1.1), "known_latents", "Generated faces, their inversions, and the same edit of each: W and W+ age as the true latent does", photo=True)  # fmt: skip
 
 # %% [markdown]
@@ -206,11 +207,11 @@ METHODS = {
 }  # fmt: skip
 rows, scored = [], {}
 with torch.no_grad():
-    plain = fast.synthesize(found[both], size=512)
+    plain = images_of(fast, found[both], 512)
     for method, (editors, strength) in METHODS.items():
         layered = editors.in_layers(0, G.w_layers)
         codes = [layered[name].edit(found[both], sign * strength) for name, sign in ASKED.items()]
-        rows.append(torch.cat([plain, *(fast.synthesize(code, size=512) for code in codes)]))
+        rows.append(torch.cat([plain, *(images_of(fast, code, 512) for code in codes)]))
         change = scorers(F.avg_pool2d(rows[-1], 2))
         scored[method] = {name: float((change[i + 1] - change[0])[scorers.names.index(name)]) for i, name in enumerate(ASKED)}  # fmt: skip
         scored[method][KEPT] = float((identity(rows[-1][1:]) @ identity(F.avg_pool2d(target, 2)).T).min())  # fmt: skip

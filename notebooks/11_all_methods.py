@@ -33,7 +33,8 @@ import torch
 from IPython.display import Markdown, display
 
 import facenb
-from facenb.figures import FigureFolder, heatmap, image_grid, synthesize_each
+from facenb.drawing import images_of
+from facenb.figures import FigureFolder, heatmap, image_grid
 from facenb.methods.all_methods import YOURS, AllMethods
 from facenb.methods.compare_all import (
     LEVEL,
@@ -271,7 +272,7 @@ rows = []
 for t in SHOWN:
     signed = {m: float(faces.signs(t)[face]) * data.edits[m, t].strength for m in drawn}
     edited = [EDITORS[m, t].edit(faces.latents(EDITORS[m, t].space)[face], signed[m]) if (m, t) in EDITORS else None for m in drawn]
-    rows.append(torch.cat([synthesize_each(faces.generator, faces.latents("z")[face], G.scoring_size), *(blank if z is None else synthesize_each(faces.generator, z, G.scoring_size) for z in edited)]))
+    rows.append(torch.cat([images_of(faces.generator, faces.latents("z")[face], G.scoring_size), *(blank if z is None else images_of(faces.generator, z, G.scoring_size) for z in edited)]))
 half = -(-(len(drawn) + 1) // 2)
 grid = torch.stack([torch.cat([r, blank])[: 2 * half].unflatten(0, (2, half)) for r in rows]).flatten(0, 1)
 names = ["original", *drawn]

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facenb.drawing import images_of
 from facenb.errors import UnknownNameError
 from facenb.latents import Latents
 from facenb.methods.interfacegan import InterFaceGAN
 from facenb.photos.budget import Spent, learn, spend
 from facenb.photos.distill import Distilled, ImageToImage, distill, distill_from
-from facenb.photos.drawing import images_of
 from facenb.photos.encoder_decoder import (
     EncoderDecoder,
     encoder_afterwards,

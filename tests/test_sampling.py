@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from facenb.drawing import draw
 from facenb.editors import LinearEditor
 from facenb.errors import UnknownNameError
-from facenb.sampling import PART, draw, sample_scored, score, score_edits, score_paths
+from facenb.sampling import PART, sample_scored, score, score_edits, score_paths
 from facenb.storage import cache
 
 # A generator and a suite small enough to run in no time; the same file is run as a program below,

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
 from facenb.data import load_json
-from facenb.sampling import draw
+from facenb.drawing import draw
 from facenb.scorers import ATTRIBUTES, load_independent_scorers, load_scorers
 from facenb.scorers.framing import CROPS, Crop
 from facenb.scorers.nets.face_mesh import PAIRS, corners_down, mouth_opening, pose

@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from facenb.errors import check_finite
 from facenb.generators import Generator
 from facenb.latents import Latents
+from facenb.precomputed import scored_once
 from facenb.sampling import score
 from facenb.scorers import IdentityScorer
-from facenb.storage import cache
-from facenb.storage.files import sha256_tensor
 
 _VERSION = 1  # raise when a change here alters the vectors of `embed`
 
@@ -79,21 +78,20 @@ def embed(generator: Generator, identity: IdentityScorer, latents: Latents) -> T
 
     The images are of `generator.exact_size`: learned small images change the person.
     """
-    latents = latents.to("cpu")
-    inputs = {
+    facts = {
         "version": _VERSION,
         "generator": generator.fingerprint,
         "identity": _fingerprint(identity),
-        "space": latents.space,
-        "codes": sha256_tensor(latents.values),
         "device": generator.device.type,
         "size": generator.exact_size,
     }
-    return cache.cached(
+    return scored_once(
         "identity",
-        inputs,
-        lambda: {"vectors": score(generator, identity, latents, size=generator.exact_size)},
-    )["vectors"]
+        generator.name,
+        facts,
+        latents.to("cpu"),
+        lambda codes: score(generator, identity, codes, size=generator.exact_size),
+    )
 
 
 def _check_unit(vectors: Tensor) -> None:

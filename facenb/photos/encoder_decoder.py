@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facenb.drawing import images_of
 from facenb.errors import check_images
 from facenb.generators.base import Generator
 from facenb.latents import Latents
 from facenb.photos.budget import learn
-from facenb.photos.drawing import images_of
 from facenb.storage.cache import cached
 from facenb.storage.files import sha256_tensor, sha256_tensors
 

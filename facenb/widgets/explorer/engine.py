@@ -10,11 +10,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from facenb.drawing import draw
 from facenb.editors import Editor, LinearEditor, condition_on, unscaled
 from facenb.errors import UnknownNameError, unknown
 from facenb.generators import Generator
 from facenb.latents import Latents
-from facenb.sampling import draw, score
+from facenb.sampling import score
 from facenb.scorers import ScorerSuite
 from facenb.storage.cache import cached
 from facenb.widgets.explorer.inputs import (

@@ -1,0 +1,79 @@
+"""The scores that notebooks 00 to 09 ask for, so that a first run draws next to none of the images.
+
+    python -m scripts.precompute          # an hour on two cores
+
+Runs these notebooks with a cache of their own and without the scores that ship, then gathers all
+scores from that cache. The same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from facenb.generators import DEFAULT, load_generator
+from facenb.precomputed import file_name, group_of
+from facenb.storage import cache
+from facenb.storage.checkout import current_commit
+from facenb.storage.files import atomic_write, ordered_header
+
+NOTEBOOKS = [f"{number:02d}" for number in range(10)]
+OUT = Path(__file__).resolve().parent.parent / "facenb" / "data" / file_name(DEFAULT)
+OWN = ("assets", "converted", "generators", "nets")  # parts of the cache that nothing is scored in
+
+
+def main() -> None:
+    OUT.unlink(missing_ok=True)
+    home = cache.cache_dir()
+    own = home / "precompute"
+    own.mkdir(parents=True, exist_ok=True)
+    for part in OWN:
+        if not (own / part).is_symlink():
+            (own / part).symlink_to(home / part)
+    os.environ["FACENB_CACHE"] = str(own)
+    subprocess.run([sys.executable, "-m", "facenb.run", *NOTEBOOKS], check=True)
+    generator = load_generator(DEFAULT)
+    tensors = gathered(generator.space_fingerprint)
+    provenance = {
+        "command": "python -m scripts.precompute",
+        "generator": generator.fingerprint,
+        "images": sum(len(t) for name, t in tensors.items() if name.endswith("/scores")),
+        "commit": current_commit(),
+        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+    }
+    atomic_write(OUT, ordered_header(save(tensors, {"provenance": json.dumps(provenance)})))
+    print(f"{OUT.name}: {provenance['images']:,} images, {OUT.stat().st_size / 1e6:.1f} MB")
+
+
+def gathered(space: str) -> dict[str, Tensor]:
+    """Sketches and scores (in half precision) by group, each image once."""
+    groups: dict[str, dict[tuple[float, ...], Tensor]] = {}
+    for step in ("edit-scores", "identity"):
+        for path in sorted((cache.cache_dir() / "steps" / step).glob("*.safetensors")):
+            with safe_open(path, "pt") as file:
+                facts = json.loads(file.metadata()["facts"])
+                sketches, scores = file.get_tensor("sketches"), file.get_tensor("scores")
+            if not facts["generator"].startswith(space):
+                continue
+            rows = groups.setdefault(group_of(facts), {})
+            rows.update(zip(map(tuple, sketches.tolist()), scores.half(), strict=True))
+    tensors = {}
+    for name, rows in sorted(groups.items()):
+        ordered = sorted(rows)
+        tensors[f"{name}/sketches"] = torch.tensor(ordered)
+        tensors[f"{name}/scores"] = torch.stack([rows[key] for key in ordered])
+    return tensors
+
+
+if __name__ == "__main__":
+    main()
