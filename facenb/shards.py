@@ -29,7 +29,7 @@ from facenb.generators import absolute as absolute_name
 from facenb.sampling import sample_scored, scored_by
 from facenb.scorers import ScorerSuite, load_scorers
 from facenb.storage import cache
-from facenb.storage.files import sha256_tensors
+from facenb.storage.files import header, sha256_tensors
 from facenb.storage.shared import FolderError, SharedFolder, absolute_url
 
 
@@ -88,7 +88,8 @@ class Shards:
         if content is None:
             return None
         try:
-            facts = json.loads(_metadata(content)["provenance"])
+            about = header(content)[0]["__metadata__"]
+            facts = json.loads(about["provenance"])
             tensors = load(content)
             good = facts["sha256"] == sha256_tensors(tensors) and facts["seed"] == k
             if good and tensors["scores"].shape == (self.plan.shard, len(self.plan.scores)):
@@ -192,9 +193,3 @@ def _loaded(
     """Once for each process, not for each shard."""
     generator = load_generator(name, device, torch.bfloat16 if bfloat16 else torch.float32)
     return generator, load_scorers(scores, generator.framing, device)
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """The metadata of safetensors: a length of 8 bytes, then a header of JSON."""
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return header["__metadata__"]

@@ -329,7 +329,7 @@ METHODS = {
     "SGF, with noise": sgf_editors(NOISY, observe, TARGETS, space),
 }  # fmt: skip
 result = compare(P, scorers, METHODS, start, TARGETS, [1.5, 4.0, 8.0], CUT, SPREAD, equal=None, resamples=sizes.bootstrap, seed=seed)
-T1 = result.mds()
+T1 = result.intervals("mds")
 folder.number("MDS", {", ".join(k): row.to_dict() for k, row in T1.iterrows()})
 folder.table(T1["mds"].unstack("method")[list(METHODS)], "T1_mds", f"MDS on {N} faces")
 

@@ -208,7 +208,7 @@ counted = [n for n in NAMES if n in best.names]
 found = compare(shown, scorers, lines, faces, TARGETS, {m: STRENGTHS[m[0].lower()] for m in lines},
                 thresholds=label_thresholds(best.scores, scorers.attributes), deviations=best.scores.std(0),
                 counted=counted, resamples=sizes.bootstrap)  # fmt: skip
-folder.number("F9 MDS", found.mds().xs("mean", level="target")["mds"].to_dict())
+folder.number("F9 MDS", found.intervals("mds").xs("mean", level="target")["mds"].to_dict())
 F9 = found.at_level()[["strength", "reached", "success", *(f"side effects / change{end}" for end in ("", " low", " high"))]]  # fmt: skip
 folder.table(F9, "F9_edits", "Glasses and age at a success rate of three in four")
 

@@ -161,7 +161,7 @@ def _measure(world: World, sweep: Sweep, method: str, target: str, seed: int) ->
         label_thresholds(scores, world.scorers.attributes), scores.std(0),
         resamples=world.sizes.bootstrap,
     )  # fmt: skip
-    mds = result.mds().loc[(method, target)].to_dict()
+    mds = result.intervals("mds").loc[(method, target)].to_dict()
     ends = {"mds": mds["mds"], "mds low": mds["low"], "mds high": mds["high"]}
     found = ends | result.at_level().loc[(target, method)].to_dict()
     return {

@@ -134,7 +134,7 @@ def test_a_curve_and_its_area_by_hand():
     step = np.array([0.5, 1.5, 2.0]) / math.sqrt(2)
     assert entangled["target's change"].tolist() == pytest.approx(step / 2, abs=1e-6)
     assert entangled["side effects"].tolist() == pytest.approx(step / 0.5 / 2, abs=1e-6)
-    mds = found.mds()
+    mds = found.intervals("mds")
     assert mds.loc[("pure", "smile")].tolist() == [1, 1, 1]
     assert mds.loc[("entangled", "smile")].tolist() == [0.75] * 3  # from (0, 1) to (1, 0.5)
     assert mds.loc[("entangled", "mean"), "mds"] == 0.75
@@ -142,13 +142,15 @@ def test_a_curve_and_its_area_by_hand():
 
 def test_what_counts_as_a_change_is_the_callers():
     labels = run({"entangled": ENTANGLED}, change="label")  # age rises from −5 to −3.6 at most
-    assert labels.mds().loc[("entangled", "smile"), "mds"] == 1
+    assert labels.intervals("mds").loc[("entangled", "smile"), "mds"] == 1
     near = run({"entangled": ENTANGLED}, FACES + 4 * AGE, change="label")  # from −1, up or down
-    assert near.mds().loc[("entangled", "smile"), "mds"] == 1 - 0.5 * 0.5 * 0.5
+    assert near.intervals("mds").loc[("entangled", "smile"), "mds"] == 1 - 0.5 * 0.5 * 0.5
     alone = run({"entangled": ENTANGLED}, counted=["age"])
-    assert alone.mds().loc[("entangled", "smile"), "mds"] == 0.5
+    assert alone.intervals("mds").loc[("entangled", "smile"), "mds"] == 0.5
     with_quality = run({"entangled": ENTANGLED}, counted=NAMES)
-    assert with_quality.mds().loc[("entangled", "smile"), "mds"] == pytest.approx(1 - 1 / 6)
+    assert with_quality.intervals("mds").loc[("entangled", "smile"), "mds"] == pytest.approx(
+        1 - 1 / 6
+    )
 
 
 def test_strengths_side_effects_and_identity_by_hand():
@@ -247,7 +249,7 @@ def test_an_edit_that_goes_nowhere_or_backwards_has_no_side_effects_per_move():
     assert not rows["reached"].any() and (rows["success"] == 0).all()
     assert rows["strength"].tolist() == [1, 1]
     assert rows[PER_CHANGE].isna().all() and found.side_effects()["mean"].isna().all()
-    assert found.mds()["mds"].tolist() == [0, 0, 0, 0]
+    assert found.intervals("mds")["mds"].tolist() == [0, 0, 0, 0]
     assert found.table().loc["hat", ["identity", PER_CHANGE]].tolist() == ["—", "—"]
 
 
@@ -264,7 +266,7 @@ def test_methods_are_paired():
         assert (same[["difference", "low", "high"]] == 0).all(axis=None)
         assert not same["significant"].any()
     assert found.at_level().loc[("smile", "pure"), "identity"] == 1  # each face is its own person
-    table, mds = found.difference("pure", "leaning"), found.mds()["mds"]
+    table, mds = found.difference("pure", "leaning"), found.intervals("mds")["mds"]
     assert table.index.tolist() == ["smile", "age", "mean"]
     gap = mds["pure"] - mds["leaning"]
     assert table["difference"].tolist() == pytest.approx(gap.tolist())
@@ -272,7 +274,7 @@ def test_methods_are_paired():
     assert table["significant"].tolist() == [True, False, True]  # age moves no smile by 2
     assert (table["low"] <= table["difference"]).all() and table.loc["mean", "low"] > 0
     # unpaired, the width would be that of both intervals together
-    ends = found.mds().xs("smile", level="target")
+    ends = found.intervals("mds").xs("smile", level="target")
     apart = np.hypot(*(ends["high"] - ends["low"])[["pure", "leaning"]])
     assert table.loc["smile", "high"] - table.loc["smile", "low"] < apart
     back = found.difference("leaning", "pure")
@@ -288,10 +290,10 @@ def test_intervals_are_those_of_the_faces_drawn():
     half = 1.96 * math.sqrt(rate * (1 - rate) / 40)
     assert success["high"] - success["mds"] == pytest.approx(half, rel=0.25)
     again = run({"pure": PURE}, values, strengths=[0.7], resamples=500)
-    pd.testing.assert_frame_equal(found.mds(), again.mds())
+    pd.testing.assert_frame_equal(found.intervals("mds"), again.intervals("mds"))
     other = run({"pure": PURE}, values, strengths=[0.7], resamples=500, seed=5)
-    assert other.mds()["mds"].tolist() == found.mds()["mds"].tolist()
-    assert other.mds()["low"].tolist() != found.mds()["low"].tolist()
+    assert other.intervals("mds")["mds"].tolist() == found.intervals("mds")["mds"].tolist()
+    assert other.intervals("mds")["low"].tolist() != found.intervals("mds")["low"].tolist()
 
 
 def test_editors_of_every_space_from_latents_in_z_or_w():
@@ -307,7 +309,7 @@ def test_editors_of_every_space_from_latents_in_z_or_w():
     assert rows[PER_CHANGE].tolist() == pytest.approx([2, 2, 2])
     del methods["z"]
     lifted = run(methods, 2 * FACES, "w", strengths=steps)
-    assert lifted.mds()["mds"].tolist() == [0.75] * 4
+    assert lifted.intervals("mds")["mds"].tolist() == [0.75] * 4
     with pytest.raises(SpaceError, match="no mapping from space 'w' to space 'z'"):
         run({"z": PURE}, 2 * FACES, "w")
 
@@ -315,7 +317,7 @@ def test_editors_of_every_space_from_latents_in_z_or_w():
 def test_targets_that_a_method_lacks_are_missing_and_no_error():
     methods = {"both": PURE | {"age": line(AGE)}, "smile only": PURE, "none": {}}
     found = run(methods, spread(), targets=["smile", "age"], identity=IDENTITY)
-    mds = found.mds()["mds"]
+    mds = found.intervals("mds")["mds"]
     assert mds["smile only"].isna().tolist() == [False, True, False]  # the mean of what is there
     assert mds["smile only", "mean"] == mds["smile only", "smile"]
     assert mds["none"].isna().all() and mds["both"].notna().all()
@@ -390,7 +392,7 @@ def test_few_faces_have_no_interval():
     row = found.at_level().loc[("smile", "pure")]
     assert row["success"] == 1 and math.isnan(row["success low"])
     assert found.table().loc["pure", "success"] == "1.00"
-    assert found.mds().notna().all(axis=None)  # of all faces
+    assert found.intervals("mds").notna().all(axis=None)  # of all faces
     assert not found.difference("pure", "pure", "success")["significant"].any()
 
 
@@ -455,6 +457,6 @@ def test_on_real_faces():
     )
     curve = found.curve("InterFaceGAN", "glasses")
     assert curve.loc[6.0, "target's change"] > curve.loc[2.0, "target's change"] > 0
-    mds = found.mds()["mds"]
+    mds = found.intervals("mds")["mds"]
     assert 0 <= mds["random", "glasses"] < mds["InterFaceGAN", "glasses"] <= 1
     assert found.table().shape == (2, len(MEASURES) + 2)

@@ -54,10 +54,6 @@ class Comparison(Measures):
         frame = pd.DataFrame({name: column.numpy() for name, column in columns.items()})
         return frame.set_index(pd.Index(edits.strengths.tolist(), name="strength"))
 
-    def mds(self) -> pd.DataFrame:
-        """`intervals("mds")`."""
-        return self.intervals("mds")
-
     def intervals(self, measure: str) -> pd.DataFrame:
         """A measure with its interval; rows (method, target), and (method, "mean").
 

@@ -6,7 +6,7 @@ people would pass for the same: the threshold is measured, never set by hand.
     people = embed(generator, identity, generator.sample(2_000, seed=2))
     threshold = false_acceptance_threshold(people)
     before, after = (embed(generator, identity, each) for each in (latents, edited))
-    same = same_person(before, after, threshold)
+    same = (before * after).sum(1) > threshold
 
 `facenb.metrics.compare` counts them beside the other attributes.
 """
@@ -55,22 +55,6 @@ def false_acceptance_threshold(people: Tensor, rate: float = 0.001) -> float:
     first, second = torch.triu_indices(n, n, offset=1)
     similarity = (people @ people.T)[first, second]
     return float(similarity.topk(allowed + 1).values[-1]) if allowed < len(similarity) else -1.0
-
-
-def same_person(before: Tensor, after: Tensor, threshold: float) -> Tensor:
-    """Whether each edit still shows the same person: similarity above the threshold; (N,) booleans.
-
-    Args:
-        before, after: unit vectors (N, d).
-    """
-    if before.shape != after.shape:
-        raise ValueError(
-            f"same_person: expected two batches (N, d), given {tuple(before.shape)} "
-            f"and {tuple(after.shape)}."
-        )
-    _check_unit(before)
-    _check_unit(after)
-    return (before * after).sum(1) > threshold
 
 
 def embed(generator: Generator, identity: IdentityScorer, latents: Latents) -> Tensor:
