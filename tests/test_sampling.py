@@ -222,7 +222,7 @@ def test_large_images_are_drawn_a_few_at_a_time(monkeypatch):
     generator = TwoSizes()
     latents = generator.sample(7, 7)
     whole = draw(generator, latents, 2)
-    monkeypatch.setattr("facenb.sampling._PIXELS", 3 * 2**2)
+    monkeypatch.setattr("facenb.drawing._PIXELS", 3 * 2**2)
     generator.drawn = ()
     assert torch.allclose(draw(generator, latents, 2), whole, atol=1e-6)
     assert generator.drawn == (3, 3, 1)
