@@ -20,7 +20,7 @@ from facenb.errors import FacenbError, UnknownNameError
 from facenb.generators import EMBEDDED, Generator
 from facenb.methods.two_stage.configs import METHODS, VARIANTS, load_config, profile_for
 from facenb.methods.two_stage.learner import DirectionLearner
-from facenb.storage.cache import cache_dir
+from facenb.storage.cache import cache_dir, key
 
 ALL = (*METHODS, *VARIANTS)
 
@@ -93,7 +93,7 @@ def checkpoint_path(generator: Generator, method: str, profile: str, seed: int) 
     """Where a training is kept; generators of one name are told apart by their weights."""
     which = generator.name
     if which != EMBEDDED:
-        which += f"-{generator.fingerprint[:8]}"
+        which += f"-{key({'weights': generator.fingerprint})[:8]}"
     return cache_dir() / "training" / f"{method.lower()}_{which}_{profile}_{seed}.safetensors"
 
 
