@@ -49,7 +49,7 @@ from facenb.methods.compare_all import (
 from facenb.methods.entry import own_directions
 from facenb.metrics.compare_table import FEWEST, MEASURES, Comparison, text
 from facenb.metrics.measurements import CHECKED, MEAN_TOLERANCE, check, load_measurements
-from facenb.metrics.ranking import best, sides_changed, success_of_trainings
+from facenb.metrics.ranking import best, discoveries, sides_changed, success_of_trainings
 from facenb.presets import load_profile
 from facenb.remarks import Remarks
 from facenb.samples import load_samples
@@ -184,7 +184,8 @@ folder.table(detail, "T2_cells", "Every method and target: editor, strength, mea
 # ### A ranking only where the intervals allow one
 #
 # For each target the method of the highest success at equal side effects, and all that are not significantly below it
-# (the paired difference's interval includes 0). Intervals are of 95 % each: nothing is corrected for their number.
+# (the paired difference's interval includes 0). Intervals are of 95 % each. Of all pairs of methods at once, some of which
+# differ by chance: McNemar's exact test of each pair, and the false discovery rate of Benjamini and Hochberg.
 
 # %%
 BEST = {t: best(suite, t) for t in TARGETS}
@@ -196,6 +197,13 @@ for t, first in BEST.items():
 display(Markdown("\n".join(lines)))
 folder.number("best", BEST)
 folder.number("best, with the same person", {t: best(suite, t, "both") for t in TARGETS})
+
+# %%
+pairs = discoveries(suite)
+called, kept = (int((pairs[k] < 0.05).sum()) for k in ("p", "q"))
+folder.number("pairs", {"compared": len(pairs), "p below .05": called, "false discovery rate below .05": kept})
+folder.table(pairs.set_index(["target", "better", "worse"]), "T3_pairs", "Every pair of methods: difference of success, McNemar's p, and Benjamini and Hochberg's q")
+display(Markdown(f"Of {len(pairs)} pairs {called} differ with p below .05, where {0.05 * len(pairs):.0f} would if no method differed; at a false discovery rate of .05 they are {kept}."))
 
 # %%
 PAIRS = (("latent transformer", "InterFaceGAN, W"), ("InterFaceGAN, W, conditioned", "InterFaceGAN, W"), ("InterFaceGAN, W", "InterFaceGAN, Z"),
@@ -210,7 +218,8 @@ folder.table(T3, "T3_differences", "Differences at equal side effects, paired 95
 # ### Other trainings
 #
 # What a second training changes. InterFaceGAN is fitted to three parts of the samples without a sample in common, the
-# transformer and SGF's mapping from two other seeds. The methods that are not here have one training, and nothing is known of another.
+# transformer, SGF's mapping and the methods of two stages are trained from two other seeds (the second stages from the
+# first stage of the same seed, and the names are given anew).
 
 # %%
 again = {}

@@ -8,7 +8,7 @@ import torch
 from facenb.errors import UnknownNameError
 from facenb.metrics.compare_table import FEWEST, MEASURES, Comparison
 from facenb.metrics.measurements import Measurements
-from facenb.metrics.ranking import best, ranked, sides_changed, success_of_trainings
+from facenb.metrics.ranking import best, discoveries, ranked, sides_changed, success_of_trainings
 from facenb.metrics.trials import Edits, Protocol
 
 NAMES = ("smile", "age", "hat", "quality", "independent smile", "independent age", "person")
@@ -162,3 +162,18 @@ def test_an_editor_that_walks_has_no_curve_and_no_place_in_the_ranking():
     assert ranked(tables, "smile") == ["a"]
     assert tables.table().loc["walks", "targets"] == "1 of 1"
     assert tables.difference("a", "walks", "success")["difference"].isna().all()
+
+
+def test_pairs_by_an_exact_test_corrected_for_their_number():
+    alike = [GOOD] * 14 + [BAD] * (N - 14)
+    other = [BAD] * 2 + [GOOD] * 9 + [BAD] * (N - 11)  # succeeds on nothing that `alike` does not
+    found = discoveries(Comparison(world(a=[GOOD] * N, b=alike, c=other)))
+    assert found[["better", "worse"]].to_numpy().tolist() == [["a", "b"], ["a", "c"], ["b", "c"]]
+    p = 2 * 0.5 ** torch.tensor([N - 14.0, N - 9.0, 5.0], dtype=torch.float64)  # all one-sided
+    torch.testing.assert_close(torch.tensor(found["p"].to_numpy()), p)
+    # sorted they are a–c, a–b, b–c: the i-th of three times 3 / i, and none below a later one
+    q = torch.stack([p[1] * 3, p[0] * 3 / 2, p[2]])
+    assert found["q"].tolist() == pytest.approx([q[1].item(), q[0].item(), q[2].item()])
+    same = discoveries(Comparison(world(a=[GOOD] * N, b=[GOOD] * N)))
+    assert same["p"].tolist() == same["q"].tolist() == [1.0]
+    assert len(discoveries(Comparison(world(a=[GOOD] * N)))) == 0

@@ -123,6 +123,11 @@ class Measures:
             )
         return self._changes[key]
 
+    def successes(self, method: str, target: str) -> Tensor:
+        """(m,) of the judged faces, whether the target is on its other side; m = 0 for none."""
+        found = self._judged(method, target)
+        return torch.zeros(0, dtype=torch.bool) if found is None else found.turned > 0
+
     def _times(self, judged: bool) -> Tensor:
         """(1 + resamples, n): each face once, then how often it is in each resample."""
         if judged not in self._counts:

@@ -1,12 +1,16 @@
 """Which methods are better than which, where the intervals of a comparison allow a ranking.
 
 best(tables, "smile")             # the best, and those that are not significantly below it
+discoveries(tables)               # all differences by an exact test, corrected for their number
 sides_changed(tables, others)     # what the independent scorers say of each difference
 """
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pandas as pd
+from scipy.stats import binomtest, false_discovery_control
 
 from facenb.metrics.changes import changes_of
 from facenb.metrics.compare_table import Comparison
@@ -30,6 +34,24 @@ def best(tables: Comparison, target: str, measure: str = "success") -> list[str]
     """The method of the highest value, then those that are not significantly below it."""
     fair = ranked(tables, target, measure)
     return [m for m in fair if not tables.gap(measure, fair[0], m, target)[1] > 0]
+
+
+def discoveries(tables: Comparison) -> pd.DataFrame:
+    """Every pair of methods that can be ranked, by an exact test of success on the same faces.
+
+    Columns: target, better, worse, difference; p, McNemar's exact test: of the faces on which one
+    of the two succeeds and the other does not, half would be either's; q, the false discovery rate
+    at which the difference is called (Benjamini and Hochberg 1995, over all rows).
+    """
+    rows = []
+    for target in tables.data.targets:
+        for better, worse in combinations(ranked(tables, target), 2):
+            one, two = (tables.successes(method, target) for method in (better, worse))
+            alone = int((one & ~two).sum()), int((two & ~one).sum())
+            p = float(binomtest(alone[0], sum(alone)).pvalue) if any(alone) else 1.0
+            rows.append((target, better, worse, tables.gap("success", better, worse, target)[0], p))
+    found = pd.DataFrame(rows, columns=["target", "better", "worse", "difference", "p"])
+    return found.assign(q=false_discovery_control(found["p"]) if len(found) else [])
 
 
 def sides_changed(first: Comparison, second: Comparison) -> pd.DataFrame:

@@ -100,7 +100,7 @@ def checkpoint_path(generator: Generator, method: str, profile: str, seed: int) 
 def load_histories(generator: str) -> dict[str, dict[str, Tensor]]:
     """Training curves of the shipped directions: method → name → (steps,)."""
     curves: dict[str, dict[str, Tensor]] = {}
-    for key, values in load_file(data_path(f"histories_{generator}.safetensors")).items():
-        method, _, name = key.partition("/")
+    for entry, values in load_file(data_path(f"histories_{generator}.safetensors")).items():
+        method, _, name = entry.partition("/")
         curves.setdefault(method, {})[name] = values
     return curves
