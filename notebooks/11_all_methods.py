@@ -84,7 +84,7 @@ remark = Remarks(G)
 # | directions without a name | by eye | a linear probe from *W* to the scores of 20,000 samples: the direction along which the target changes most relative to the other scores. GANSpace also chooses among all, coarse, middle and fine layers |
 # | scorers | the ones that the method learned with | those, and a second set that no method has learned with: two CC0 nets for gender and age, the expression net for the smile, probes on another embedding for the rest. Pose has no second scorer |
 # | identity | VGG-Face, ArcFace | SFace at 0.1 % false acceptances, on images of 256 pixels before and after |
-# | editors that walk | – | SGF with looking and latent optimisation go to one standard deviation beyond the threshold of each face and stop: 25 faces, and no place in the ranking, for their side effects are their own |
+# | iterative editors | – | SGF with looking and latent optimisation go to one standard deviation beyond the threshold of each face and stop: 25 faces, and no place in the ranking, for their side effects are their own |
 
 # %% [markdown]
 # ## Run
@@ -101,7 +101,7 @@ measured = not remark.own or smoke
 samples = load_samples(G, scorers, sizes.samples if measured else 20_000, check=False)
 targets = [n for n in TARGETS if n in scorers.names][: 2 if smoke else None]
 data = None if measured else load_measurements(G.name)
-faces = faces_of(G, samples, data, **({"judged": 8 if smoke else 16, "calibrating": 4} if measured else {}))
+faces = faces_of(G, samples, data, **({"test": 8 if smoke else 16, "calibrating": 4} if measured else {}))
 yours = own_directions(FILES, G, targets)
 methods = AllMethods(faces.generator, samples, targets, profile, seed, yours)
 if measured:
@@ -135,7 +135,7 @@ display(Markdown(f"{len(METHODS)} methods, {N} faces, targets {', '.join(TARGETS
 # | identity | of the successes, the same person by SFace |
 # | both | the target is on its other side, and it is the same person |
 # | attributes | of the successes, the fraction of other scores that change by less than a standard deviation |
-# | side effects | mean change of the other scores, in standard deviations: equal by construction but for the editors that walk |
+# | side effects | mean change of the other scores, in standard deviations: equal by construction but for the iterative editors |
 # | side effects / change | the same per standard deviation of the target |
 # | worst | the change of the score that changes most |
 # | quality | a positive flag of quality |
@@ -148,7 +148,7 @@ display(Markdown(f"{len(METHODS)} methods, {N} faces, targets {', '.join(TARGETS
 
 # %%
 def table(found: Comparison) -> pd.DataFrame:
-    facts = {m: {"to learn": f["told"] or ("—" if f["seconds"] is None else f"{f['seconds']:.2g} s"), "labels": f"{f['labels']:,}"} for m, f in data.facts.items()}
+    facts = {m: {"to learn": f["training_time"] or ("—" if f["seconds"] is None else f"{f['seconds']:.2g} s"), "labels": f"{f['labels']:,}"} for m, f in data.facts.items()}
     return found.table().join(pd.DataFrame(facts).T)
 
 
@@ -163,9 +163,9 @@ folder.table(T1, "T1_methods", f"All methods at side effects of {LEVEL} sd, mean
 # %%
 BY = {m: suite.intervals(m) for m in MEASURES}
 SUCCESS = BY["success"]["success"].unstack()[["mean", *TARGETS]].loc[list(METHODS)]
-WALKS = [m for m in METHODS if data.facts[m]["walks"]]
+ITERATIVE = [m for m in METHODS if data.facts[m]["iterative"]]
 figure, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
-count = {m: max(len(data.edits[m, t].judged) for t in TARGETS) for m in METHODS}
+count = {m: max(len(data.edits[m, t].test) for t in TARGETS) for m in METHODS}
 heatmap(ax, SUCCESS.rename(index={m: f"{m} ({n} faces)" for m, n in count.items() if 0 < n < N}), 0, 1, cmap="crest")
 ax.set_title(f"success at side effects of {LEVEL} sd")
 folder.save(figure, "T2_success", f"Success of every method and target at side effects of {LEVEL} sd", vector=True)
@@ -174,7 +174,7 @@ folder.save(figure, "T2_success", f"Success of every method and target at side e
 detail = {}
 for m, t in data.edits:
     edits = data.edits[m, t]
-    detail[m, t] = {"editor": data.facts[m]["editors"].get(t, ""), "faces": len(edits.judged), "strength": edits.strength,
+    detail[m, t] = {"editor": data.facts[m]["editors"].get(t, ""), "faces": len(edits.test), "strength": edits.strength,
                     **{k: text(*BY[k].loc[(m, t)]) for k in MEASURES}, "changes most": suite.changes_most(m, t),
                     "strengths tried": " to ".join(f"{s:.3g}" for s in edits.strengths.tolist()), "reason": edits.reason}  # fmt: skip
 detail = pd.DataFrame(detail).T.rename_axis(["method", "target"])
@@ -273,8 +273,8 @@ if second is not None:
 
 # %%
 SHOWN = [t for t in ("smile", "glasses", "age", "gender") if t in TARGETS][:3]
-quality = data.before[data.judged[:N], data.names.index("quality")]
-face = data.judged[quality.argmax()][None]
+quality = data.before[data.test[:N], data.names.index("quality")]
+face = data.test[quality.argmax()][None]
 drawn = [m for m in METHODS if any((m, t) in EDITORS for t in SHOWN)]
 blank = torch.ones(1, 3, G.scoring_size, G.scoring_size)
 rows = []
@@ -295,7 +295,7 @@ for k, part in enumerate((names[:half], names[half:])):
 
 # %%
 folder.number("faces", N)
-folder.number("walks", {m: count[m] for m in WALKS})
+folder.number("iterative", {m: count[m] for m in ITERATIVE})
 for measure, frame in BY.items():
     folder.number(measure, {m: frame[measure][m].dropna().to_dict() for m in METHODS})
 ends = BY["success"].rename(columns={"success": "estimate"}).dropna()
@@ -303,7 +303,7 @@ folder.number("intervals of success", {m: ends.loc[m].T.to_dict() for m in METHO
 folder.number("costs", T1[["to learn", "ms per edit", "labels", "targets"]].T.to_dict())
 folder.number("reasons", {m: {t: data.edits[m, t].reason for t in TARGETS if data.edits[m, t].reason} for m in METHODS})
 if remark.own and not smoke:
-    effects = BY["side effects"]["side effects"].unstack().drop(index=WALKS, columns="mean").stack()
+    effects = BY["side effects"]["side effects"].unstack().drop(index=ITERATIVE, columns="mean").stack()
     assert (effects.dropna() - LEVEL).abs().lt(0.25).all()
     assert SUCCESS.loc["InterFaceGAN, W", "mean"] > SUCCESS.loc["SeFa", "mean"]
 

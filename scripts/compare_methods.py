@@ -24,7 +24,7 @@ import facenb
 from facenb.generators import DEFAULT
 from facenb.methods.all_methods import AllMethods
 from facenb.methods.compare_all import (
-    JUDGED,
+    TEST,
     POPULATION,
     POPULATION_SEED,
     PROTOCOL,
@@ -53,8 +53,10 @@ def directions(given: Sequence[str]) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.compare_methods")
-    parser.add_argument("--faces", type=int, default=JUDGED, help="judged faces of each method")
-    parser.add_argument("--walked", type=int, default=Sizes.walked, help="… that walks")
+    parser.add_argument("--faces", type=int, default=TEST, help="test faces of each method")
+    parser.add_argument(
+        "--iterative", type=int, default=Sizes.iterative, help="… of iterative ones"
+    )
     parser.add_argument("--again", type=int, default=Sizes.again, help="… of further trainings")
     parser.add_argument("--population", type=int, default=POPULATION, help="random faces")
     parser.add_argument("--methods", nargs="*", help="names as in the table; all by default")
@@ -65,11 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     generator = facenb.load_generator(DEFAULT)
     scorers = facenb.load_scorers()
     samples = load_samples(generator, scorers, 20_000, check=False)
-    faces = faces_of(generator, samples, judged=max(options.faces, JUDGED))
+    faces = faces_of(generator, samples, test=max(options.faces, TEST))
     yours = own_directions(directions(options.directions), generator, options.targets)
     methods = AllMethods(faces.generator, samples, options.targets, yours=yours)
-    command = f"python -m scripts.compare_methods --faces {options.faces} --walked "
-    command += f"{options.walked} --again {options.again} --population {options.population}"
+    command = f"python -m scripts.compare_methods --faces {options.faces} --iterative "
+    command += f"{options.iterative} --again {options.again} --population {options.population}"
     for name in ("methods", "targets", "directions"):
         if given := getattr(options, name):
             command += f" --{name} {shlex.join(given)}"
@@ -84,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "equal": f"{PROTOCOL.equal} of {PROTOCOL.level} standard deviations",
         "hardware": f"{platform.machine()}, torch {torch.__version__}",
     }
-    sizes = Sizes(options.faces, options.walked, options.again)
+    sizes = Sizes(options.faces, options.iterative, options.again)
     known = population(generator, faces.scorers, options.population)
     data = compare_all(faces, methods, known, sizes, options.methods, print, provenance)
     if options.out:

@@ -31,7 +31,7 @@ def advice(numbers: Mapping[str, dict]) -> str:
         "Written by `python -m scripts.which_method` from the numbers of notebook 11; a test holds",
         "them together. All methods edit the same faces as far as the same side effects allow: the",
         "mean other score changes by 0.4 standard deviations. *Success* is the fraction of the",
-        f"{faces} judged faces whose target is on its other side then. The table that a sentence",
+        f"{faces} test faces whose target is on its other side then. The table that a sentence",
         "is from stands in brackets (a file in `figures/11_all_methods/`).",
         *_scope(numbers),
         "",
@@ -92,8 +92,8 @@ def _target(target: str, numbers: Mapping[str, dict]) -> str:
 
 def _needs(numbers: Mapping[str, dict]) -> list[str]:
     success, both, costs = numbers["success"], numbers["both"], numbers["costs"]
-    walks = numbers["walks"]
-    ranked = [m for m in _by_mean(success, numbers) if m not in walks]
+    iterative = numbers["iterative"]
+    ranked = [m for m in _by_mean(success, numbers) if m not in iterative]
     keeps = [m for m in _by_mean(both, numbers) if m in ranked]
     none = [m for m in ranked if costs[m]["labels"] == "0"]
     if not ranked:
@@ -116,7 +116,7 @@ def _needs(numbers: Mapping[str, dict]) -> list[str]:
             f"{costs[first]['labels']} scored samples (T1_methods)."
         )
     quick = {m: float(costs[m]["ms per edit"]) for m in success if costs[m]["ms per edit"] != "—"}
-    slow = [m for m in walks if m in quick]
+    slow = [m for m in iterative if m in quick]
     least, most = min(quick, key=quick.get), max(quick, key=quick.get)
     found.append(
         f"For sliders: an edit takes {_time(quick[least])} with {least} and {_time(quick[most])} "
@@ -127,21 +127,21 @@ def _needs(numbers: Mapping[str, dict]) -> list[str]:
             f"To reach a given score rather than to move a slider: {method}, which stops when the "
             f"score is there; success {success[method]['mean']:.2f} at side effects of "
             f"{numbers['side effects'][method]['mean']:.2f} standard deviations, "
-            f"{_time(quick[method])} an edit, on {walks[method]} faces (T1_methods)."
+            f"{_time(quick[method])} an edit, on {iterative[method]} faces (T1_methods)."
         )
     return found
 
 
 def _failures(numbers: Mapping[str, dict]) -> list[str]:
-    hopeless: dict[str, list[str]] = {}
+    without_success: dict[str, list[str]] = {}
     for method, reasons in numbers["reasons"].items():
         for target, why in reasons.items():
             if why.startswith("turns over"):
-                hopeless.setdefault(target, []).append(method)
+                without_success.setdefault(target, []).append(method)
     found = [
         f"For {WORDS[target]} these turn next to no calibration face over: {'; '.join(methods)} "
         "(T2_cells)."
-        for target, methods in hopeless.items()
+        for target, methods in without_success.items()
     ]
     counts = numbers.get("significant differences of success, by the independent scorers", {})
     if counts:

@@ -183,13 +183,13 @@ def test_strengths_side_effects_and_identity_by_hand():
 
 def test_a_strength_is_found_on_other_faces_than_those_it_is_judged_on():
     rows = run({"pure": PURE}).data  # which faces are which depends on the seed alone
-    assert sorted(torch.cat([rows.calibration, rows.judged]).tolist()) == list(range(N))
+    assert sorted(torch.cat([rows.calibration, rows.test]).tolist()) == list(range(N))
     far = FACES.clone()
-    far[rows.judged, 0] *= 1.5
+    far[rows.test, 0] *= 1.5
     found = run({"pure": PURE}, far, strengths=[0.5, 1.5, 2.5], level=1)
     found = found.at_level().loc[("smile", "pure")]
     assert found["reached"] and found["strength"] == 1.5  # all faces that are 1 away
-    falls = (far[rows.judged, 0] > 0).double().mean()
+    falls = (far[rows.test, 0] > 0).double().mean()
     assert found["success"] == falls  # from +1.5 to 0 is over, from −1.5 to 0 is not
     other = run({"pure": PURE}, seed=1).data
     assert other.calibration.tolist() != rows.calibration.tolist()
@@ -205,7 +205,7 @@ def test_strengths_tried_on_the_calibration_faces_alone():
         both = [run(methods, level=level, curves=c, **settings) for c in (False, True)]
         few, everywhere = both
         assert few.data.calibration.tolist() == everywhere.data.calibration.tolist()
-        assert len(few.data.calibration) == N // 4 and len(few.data.judged) == N - N // 4
+        assert len(few.data.calibration) == N // 4 and len(few.data.test) == N - N // 4
         np.testing.assert_array_equal(*(c.at_level()[columns].astype(float) for c in both))
     counted = len(few.data.swept) * few.curve("pure", "smile")["success"]
     assert (counted == counted.round()).all()
@@ -359,7 +359,7 @@ def test_the_table_says_what_the_frames_say():
 def test_the_cost_is_of_editing_alone():
     slow = Slow(line(SMILE))
     found = run({"slow": {"smile": slow}, "pure": PURE})
-    assert slow.sizes == [25, N - 25] * len(STRENGTHS) + [N // 2]  # in blocks, then the judged
+    assert slow.sizes == [25, N - 25] * len(STRENGTHS) + [N // 2]  # in blocks, then the test
     cost = found.cost()
     assert 0.05 / (N // 2) < cost.loc["slow", "smile"] < 0.1 / (N // 2)
     assert cost.loc["pure", "mean"] < 0.01 / (N // 2)
@@ -381,9 +381,9 @@ def test_nothing_is_scored_twice():
 def test_only_successes_are_embedded():
     generator, half = Painter(), N // 2
     run({"back": {"smile": line(-SMILE)}}, generator=generator, identity=IDENTITY)
-    assert generator.drawn == N * 3 + half  # the judged edits are scored, and none succeeded
+    assert generator.drawn == N * 3 + half  # the test edits are scored, and none succeeded
     run({"pure": PURE}, generator=generator, identity=IDENTITY, strengths=[3.0])
-    # a sweep; the judged edits scored and embedded, and the people that they were embedded
+    # a sweep; the test edits scored and embedded, and the people that they were embedded
     assert generator.drawn == N * 3 + half + N + 3 * half
 
 

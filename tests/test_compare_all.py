@@ -43,7 +43,7 @@ class Few:
         made = {
             "slanted": Entry(slanted, 100, 1.0, 2.5, trainings=lambda: again),
             "smiles": Entry({"smile": slanted["smile"]}, 0, 1.0, reasons={"age": "knows none"}),
-            "walker": Entry({"smile": Walks(), "age": Walks()}, 0, 1.0, walks=True),
+            "walker": Entry({"smile": Walks(), "age": Walks()}, 0, 1.0, iterative=True),
         }
         return {name: lambda entry=entry: entry for name, entry in made.items()}
 
@@ -61,11 +61,11 @@ def data(faces):
 
 def test_every_method_and_target_has_edits_or_a_reason(data):
     assert data.methods == ("slanted", "smiles", "walker") and data.most == 40
-    assert len(data.edits["walker", "smile"].judged) == 5
+    assert len(data.edits["walker", "smile"].test) == 5
     assert data.edits["smiles", "age"].reason == "knows none"
     assert data.names == (*NAMES, "independent smile", "person")
     assert data.facts["slanted"] == {
-        "labels": 100, "seconds": 2.5, "told": "", "walks": False,
+        "labels": 100, "seconds": 2.5, "training_time": "", "iterative": False,
         "editors": {"smile": "smile", "age": "age"},
     }  # fmt: skip
     effect = Comparison(data).values("side effects", "slanted", "smile")[0]
@@ -75,7 +75,7 @@ def test_every_method_and_target_has_edits_or_a_reason(data):
 def test_other_trainings_edit_the_first_faces_at_the_strength_of_this_one(data):
     own, other = data.again["slanted", "smile"]
     edits = data.edits["slanted", "smile"]
-    assert torch.equal(own, edits.judged[:10]) and other.shape == own.shape
+    assert torch.equal(own, edits.test[:10]) and other.shape == own.shape
     moved = (other - data.before[4:14])[:, 0].abs()
     assert torch.allclose(moved, torch.full((10,), edits.strength / 1.01**0.5), atol=1e-3)
     assert ("walker", "smile") not in data.again
@@ -83,7 +83,7 @@ def test_other_trainings_edit_the_first_faces_at_the_strength_of_this_one(data):
 
 def test_a_run_without_walks_says_so(faces):
     found = compare_all(faces, Few(), KNOWN, Sizes(8, 0, 0), ["walker"])
-    assert found.edits["walker", "smile"].reason == "walks through images: left out of this run"
+    assert found.edits["walker", "smile"].reason == "iterative: left out of this run"
 
 
 def test_editors_are_those_that_were_judged(data):
@@ -110,7 +110,7 @@ def test_directions_of_ones_own_become_a_row(faces, data):
     assert found.edits[YOURS, "age"].reason == "no file was given"
     assert ranked(Comparison(found), "smile")[0] == YOURS  # five smiles for one of age
     again = with_method(found, faces, YOURS, entry, Sizes(10))
-    assert again.methods == found.methods and len(again.edits[YOURS, "smile"].judged) == 10
+    assert again.methods == found.methods and len(again.edits[YOURS, "smile"].test) == 10
 
 
 def test_files_of_directions_are_named_by_target(tmp_path):

@@ -20,7 +20,7 @@ def columns(rows):
 
 
 def world(again=None, **after):
-    """N faces that do not smile, two calibration faces; methods by name: judged columns."""
+    """N faces that do not smile, two calibration faces; methods by name: test columns."""
     before = columns([[-1, 0, 0, 1, -1, 0, 1]] * (2 + N))
     edits = {}
     few = columns([[1, 2, 0, 1, 1, 2, 1]] * 2)[None]
@@ -83,7 +83,7 @@ def test_independent_scorers_count_faces_on_which_both_agreed():
     tables = Comparison(data, independent=True)
     assert tables.scores == ("smile", "age")
     assert value(tables, "success") == 0.5
-    data.edits["half", "smile"].judged[N // 2 :, 4] = 1
+    data.edits["half", "smile"].test[N // 2 :, 4] = 1
     assert value(Comparison(data, True), "success") == 1.0
     assert value(Comparison(data), "success") == 0.5
 
@@ -154,9 +154,9 @@ def test_intervals_need_faces_that_the_measure_is_of():
 
 def test_an_editor_that_walks_has_no_curve_and_no_place_in_the_ranking():
     data = world(a=[GOOD] * N, walks=[GOOD] * N)
-    walked = replace(data.edits["walks", "smile"], strength=torch.nan, reached=False,
+    iterative = replace(data.edits["walks", "smile"], strength=torch.nan, reached=False,
                      strengths=torch.zeros(0), swept=torch.zeros(0, 2, 7))  # fmt: skip
-    tables = Comparison(replace(data, edits={**data.edits, ("walks", "smile"): walked}))
+    tables = Comparison(replace(data, edits={**data.edits, ("walks", "smile"): iterative}))
     assert value(tables, "success", "walks") == 1
     assert value(tables, "mds", "walks") != value(tables, "mds", "walks")
     assert ranked(tables, "smile") == ["a"]

@@ -49,7 +49,7 @@ def test_the_first_choice_is_drawn_with_its_scores(world):
     widget, _, data = world
     assert widget._status.value == "" and len(widget._drawn.children) == 3
     for method, columns in widget.columns.items():
-        assert torch.allclose(columns, data.edits[method, "smile"].judged[0], atol=1e-4)
+        assert torch.allclose(columns, data.edits[method, "smile"].test[0], atol=1e-4)
     notes = [child.children[1].value for child in widget._drawn.children]
     assert notes[0].startswith("unedited") and "<b>slanted</b>" in notes[1]
     assert "side effects 0.40" in notes[1]
@@ -62,7 +62,7 @@ def test_each_control_changes_what_is_drawn(world):
     widget._methods.value = ("steep",)
     widget._target.value = "age"
     widget.wait()
-    start = faces.latents("z").values[faces.judged[7]]
+    start = faces.latents("z").values[faces.test[7]]
     moved = float((widget.columns["steep"][1] - start[1]).abs())
     assert list(widget.columns) == ["steep"]
     assert moved == pytest.approx(2 * data.edits["steep", "age"].strength / 1.04**0.5, rel=1e-3)
@@ -81,7 +81,7 @@ def test_the_newest_choice_wins_and_what_nobody_waits_for_is_given_up(world):
     faces.generator.gate.set()
     widget.wait()
     first = {tuple(row) for row in faces.generator.drawn}
-    starts = [tuple(faces.latents("z").values[faces.judged[k]].tolist()) for k in range(5)]
+    starts = [tuple(faces.latents("z").values[faces.test[k]].tolist()) for k in range(5)]
     assert starts[1] in first and starts[4] in first
     assert starts[2] not in first and starts[3] not in first
     assert len(faces.generator.drawn) == 1 + 3  # of face 1 the original alone

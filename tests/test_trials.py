@@ -20,7 +20,7 @@ from facenb.metrics.measurements import (
     check,
     read_measurements,
 )
-from facenb.metrics.trials import measure, measure_walks, strengths_around
+from facenb.metrics.trials import measure, measure_iterative, strengths_around
 from facenb.scorers import conditions_of, load_identity, load_independent_scorers, load_scorers
 from facenb.scorers.joint import JointScorers, load_joint_scorers
 
@@ -68,9 +68,9 @@ def faces(tmp_path, monkeypatch):
     return plain_faces(counted=conditions_of(NAMES))
 
 
-def measured(faces, editor, target="smile", guess=1.0, judged=None):
+def measured(faces, editor, target="smile", guess=1.0, test=None):
     strengths = strengths_around(faces, editor, target, guess, LEVEL)
-    return measure(faces, editor, target, strengths, PROTOCOL, faces.calibration, judged)
+    return measure(faces, editor, target, strengths, PROTOCOL, faces.calibration, test)
 
 
 CALLS = []
@@ -94,14 +94,14 @@ def test_the_strength_is_the_one_for_the_side_effect(faces):
     edits = measured(faces, SLANTED)
     expected = LEVEL / (0.5 / 1.25**0.5)  # a strength of 1 moves the age by 0.447
     assert edits.strength == pytest.approx(expected, rel=1e-4)
-    assert edits.reached and len(edits.judged) == 40 and not edits.reason
-    rows = faces.judged
-    effect = faces.side_effects("smile", edits.judged, rows)
+    assert edits.reached and len(edits.test) == 40 and not edits.reason
+    rows = faces.test
+    effect = faces.side_effects("smile", edits.test, rows)
     assert torch.allclose(effect, torch.full((40,), LEVEL), atol=1e-4)
     z, sign = faces.latents("z").values[rows], faces.signs("smile")[rows]
-    assert torch.allclose(edits.judged[:, 0], z[:, 0] + sign * 2 * LEVEL, atol=1e-4)
-    assert torch.equal(faces.turned("smile", edits.judged, rows), z[:, 0].abs() < 2 * LEVEL)
-    assert torch.allclose(edits.judged[:, -1], torch.full((40,), LEVEL).cos(), atol=1e-4)
+    assert torch.allclose(edits.test[:, 0], z[:, 0] + sign * 2 * LEVEL, atol=1e-4)
+    assert torch.equal(faces.turned("smile", edits.test, rows), z[:, 0].abs() < 2 * LEVEL)
+    assert torch.allclose(edits.test[:, -1], torch.full((40,), LEVEL).cos(), atol=1e-4)
 
 
 def test_a_bad_guess_is_mended(faces):
@@ -112,25 +112,25 @@ def test_a_bad_guess_is_mended(faces):
 
 
 def test_fewer_faces_are_the_first_ones(faces):
-    some, every = measured(faces, SLANTED, judged=10), measured(faces, SLANTED)
-    assert torch.equal(some.judged, every.judged[:10])
-    assert not len(measured(faces, SLANTED, judged=0).judged)
+    some, every = measured(faces, SLANTED, test=10), measured(faces, SLANTED)
+    assert torch.equal(some.test, every.test[:10])
+    assert not len(measured(faces, SLANTED, test=0).test)
 
 
 def test_a_direction_that_does_not_turn_the_target_is_not_drawn_and_says_so(faces):
     edits = measured(faces, LinearEditor("x", torch.tensor([1e-4, 1.0, 0.0])), guess=0.5)
-    assert len(edits.judged) == 0
+    assert len(edits.test) == 0
     assert edits.reason.startswith("turns over 0 of 4 faces at most, at side effects of up to 0.8")
 
 
 def test_an_editor_that_walks_goes_beyond_each_faces_threshold_and_is_remembered(faces):
     CALLS.clear()
-    edits = measure_walks(faces, Walks(), "smile", 10)
-    start = faces.latents("z").values[faces.judged[:10]][:, 0]
-    assert torch.allclose(edits.judged[:, 0], -start.sign(), atol=1e-4)
-    again = measure_walks(faces, Walks(), "smile", 10)
-    assert CALLS == [8, 2] and torch.equal(again.judged, edits.judged)
-    measure_walks(faces, Walks("age"), "smile", 10)  # another editor has other walks
+    edits = measure_iterative(faces, Walks(), "smile", 10)
+    start = faces.latents("z").values[faces.test[:10]][:, 0]
+    assert torch.allclose(edits.test[:, 0], -start.sign(), atol=1e-4)
+    again = measure_iterative(faces, Walks(), "smile", 10)
+    assert CALLS == [8, 2] and torch.equal(again.test, edits.test)
+    measure_iterative(faces, Walks("age"), "smile", 10)  # another editor has other walks
     assert CALLS == [8, 2, 8, 2]
 
 
@@ -145,25 +145,25 @@ def test_the_label_of_a_direction_is_the_score_that_it_changes_most_of_all():
 
 
 def measurements(faces, edits, again=None, methods=("slanted",), targets=("smile",)):
-    facts = {m: {"labels": 0, "seconds": 1.0, "told": "", "editors": {}} for m in methods}
+    facts = {m: {"labels": 0, "seconds": 1.0, "training_time": "", "editors": {}} for m in methods}
     return Measurements(methods, targets, faces.names, faces.before(), torch.zeros(4),
                         torch.ones(4), faces.counted, faces.labels, 0.5, PROTOCOL,
-                        faces.calibration, faces.calibration, faces.judged, edits, again or {},
+                        faces.calibration, faces.calibration, faces.test, edits, again or {},
                         facts, {"command": "make it"})  # fmt: skip
 
 
 def test_what_is_written_is_read_and_its_edits_can_be_made_again(faces, tmp_path):
     edits = measured(faces, SLANTED)
     data = measurements(faces, {("slanted", "smile"): edits},
-                        {("slanted", "smile"): [edits.judged[:5]]})  # fmt: skip
+                        {("slanted", "smile"): [edits.test[:5]]})  # fmt: skip
     data.write(tmp_path / "data.safetensors")
     found = read_measurements(tmp_path / "data.safetensors")
     assert found.names == data.names and found.facts == data.facts and found.most == 40
     assert found.provenance == data.provenance and found.protocol == PROTOCOL
     kept = found.edits["slanted", "smile"]
-    assert torch.allclose(kept.judged, edits.judged, atol=2e-3) and kept.reached
+    assert torch.allclose(kept.test, edits.test, atol=2e-3) and kept.reached
     assert kept.strength == edits.strength and torch.equal(kept.strengths, edits.strengths)
-    assert torch.equal(found.again["slanted", "smile"][0], kept.judged[:5])
+    assert torch.equal(found.again["slanted", "smile"][0], kept.test[:5])
     assert check(found, faces, {("slanted", "smile"): SLANTED}) < 0.01
     other = LinearEditor("smile", torch.tensor([1.0, 0.0, 0.0]))
     said = r"slanted, smile differs by .*; the mean difference .* Make them again: make it"
@@ -180,7 +180,7 @@ def test_another_or_a_damaged_file_is_refused(tmp_path):
     with pytest.raises(MeasurementsError, match=r"x\.safetensors"):
         read_measurements(path)
     Editors({"smile": SLANTED}).save(path)
-    with pytest.raises(MeasurementsError, match="expected a file of facenb-measurements-1"):
+    with pytest.raises(MeasurementsError, match="expected a file of facenb-measurements-2"):
         read_measurements(path)
 
 

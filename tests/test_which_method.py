@@ -17,7 +17,7 @@ MADE_UP = {
     "best, with the same person": {"smile": ["B"]},
     "identity": {"A": {"smile": 0.31}, "B": {"smile": 0.7}},
     "both": {"A": {"mean": 0.25, "smile": 0.28}, "B": {"mean": 0.4, "smile": 0.6}},
-    "walks": {"SGF, looking": 25},
+    "iterative": {"SGF, looking": 25},
     "side effects": {"SGF, looking": {"mean": 0.55}},
     "intervals of success": {"A": {"smile": {"estimate": 0.9, "low": 0.8, "high": 0.95}}},
     "success, independent": {"A": {"smile": 0.77}},

@@ -214,13 +214,13 @@ class AllMethods:
         return Entry(self._labelled(factors), 0, 2.0, time.perf_counter() - begin)
 
     def _two_stage(self, name: str) -> Entry:
-        told = "two hours for all five, on two cores"
+        training_time = "two hours for all five, on two cores"
         try:
             editors, _ = learned(self.generator, "laptop", self.seed, [name])
         except FacenbError as error:
             return Entry({}, 0, 2.0, reasons=dict.fromkeys(self.targets, str(error)))
         again = partial(self._two_stage_again, name)
-        return Entry(self._labelled(editors[name]), 0, 2.0, None, told, trainings=again)
+        return Entry(self._labelled(editors[name]), 0, 2.0, None, training_time, trainings=again)
 
     def _two_stage_again(self, name: str) -> list[dict[str, Editor]]:
         """From two other seeds, begun or gone on with where `train_directions` has not done it."""
@@ -239,11 +239,16 @@ class AllMethods:
         if absent:
             shipped |= dict(self.train_transformers(absent, self.seed))
         lines = {name: shipped[name] for name in self.targets}
-        seconds, told = time.perf_counter() - begin, ""
+        seconds, training_time = time.perf_counter() - begin, ""
         if not absent:
-            seconds, told = None, "two minutes for eight targets, on two cores"
+            seconds, training_time = None, "two minutes for eight targets, on two cores"
         return Entry(
-            lines, len(self.samples), 1.0, seconds, told, trainings=self._transformers_again
+            lines,
+            len(self.samples),
+            1.0,
+            seconds,
+            training_time,
+            trainings=self._transformers_again,
         )
 
     def _transformers_again(self) -> list[dict[str, Editor]]:
@@ -283,10 +288,16 @@ class AllMethods:
         editors = sgf_editors(
             surrogate, self._observe(surrogate.names_), self.targets, self.space, look
         )
-        told = "a minute or two" if seconds is None else ""
+        training_time = "a minute or two" if seconds is None else ""
         again = tuple if look else partial(self._sgf_again, noisy)
         return Entry(
-            dict(editors), len(self.samples), 2.0, seconds, told, walks=look, trainings=again
+            dict(editors),
+            len(self.samples),
+            2.0,
+            seconds,
+            training_time,
+            iterative=look,
+            trainings=again,
         )
 
     def _sgf_again(self, noisy: bool) -> list[dict[str, Editor]]:
@@ -304,7 +315,7 @@ class AllMethods:
         samples = self._only(self.names, self.space)
         model = LatentOptimisation(max_steps=10).fit(self.generator, samples)
         editors = model.editors().select(self.targets)
-        return Entry(dict(editors), 0, 1.0, 0.0, walks=True)
+        return Entry(dict(editors), 0, 1.0, 0.0, iterative=True)
 
     def _yours(self) -> Entry:
         reasons = dict.fromkeys(self.targets, "no file was given")

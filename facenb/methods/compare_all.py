@@ -26,7 +26,7 @@ from facenb.metrics.trials import (
     Edits,
     Protocol,
     measure,
-    measure_walks,
+    measure_iterative,
     no_edits,
     strengths_around,
 )
@@ -36,10 +36,10 @@ from facenb.scorers.joint import JointScorers, load_joint_scorers
 
 LEVEL = 0.4  # standard deviations; of two faces that have nothing in common the mean is 1.1
 # A method that turns over no more than a sixth of the calibration faces is not drawn on the others.
-PROTOCOL = Protocol("side effects", LEVEL, hopeless=1 / 6)
+PROTOCOL = Protocol("side effects", LEVEL, least_success=1 / 6)
 TARGETS = ("smile", "age", "gender", "glasses", "beard", "yaw", "fringe")
 SEED = 11_000  # of the faces
-CALIBRATING, JUDGED = 8, 200
+CALIBRATING, TEST = 8, 200
 PSI = 0.8  # of all faces that are edited
 POPULATION = 400  # faces at ψ = 1, for what no samples ship for
 POPULATION_SEED = 12_000
@@ -47,16 +47,16 @@ POPULATION_SEED = 12_000
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many judged faces each kind of edit gets.
+    """How many test faces each kind of edit gets.
 
     Attributes:
-        judged: of all editors but those that walk.
-        walked: of editors that draw images at every step.
+        test: of all editors but iterative ones.
+        iterative: of editors that draw images at every step.
         again: of further trainings.
     """
 
-    judged: int = JUDGED
-    walked: int = 25
+    test: int = TEST
+    iterative: int = 25
     again: int = 50
 
 
@@ -64,7 +64,7 @@ def faces_of(
     generator: Generator,
     samples: ScoredSamples,
     data: Measurements | None = None,
-    judged: int = JUDGED,
+    test: int = TEST,
     calibrating: int = CALIBRATING,
 ) -> Faces:
     """The faces that all methods edit; the first `calibrating` find strengths.
@@ -76,7 +76,7 @@ def faces_of(
     """
     drawn = generator
     if data is not None:
-        judged, calibrating = len(data.judged), len(data.calibration)
+        test, calibrating = len(data.test), len(data.calibration)
     if "w" in generator.spaces:
         precision = torch.bfloat16 if data is None else torch.float32
         drawn = generator.variant(truncation=PSI, precision=precision)
@@ -85,7 +85,7 @@ def faces_of(
     return Faces.of(
         drawn,
         scorers,
-        drawn.sample(calibrating + judged, seed=SEED),
+        drawn.sample(calibrating + test, seed=SEED),
         label_thresholds(samples.scores, attributes),
         samples.scores.std(0),
         torch.arange(calibrating),
@@ -149,9 +149,9 @@ def compare_all(
             measured[name, target] = edits
             label = _told(editor)
             facts.setdefault(name, facts_of(entry))["editors"][target] = label
-            said(f"{name}, {target}: {label} {edits.reason or len(edits.judged)}")
-            if sizes.again and not edits.reason and len(edits.judged):
-                rows = faces.judged[: min(sizes.again, len(edits.judged))]
+            said(f"{name}, {target}: {label} {edits.reason or len(edits.test)}")
+            if sizes.again and not edits.reason and len(edits.test):
+                rows = faces.test[: min(sizes.again, len(edits.test))]
                 for editors in entry.trainings():
                     found, _ = faces.edit(editors[target], target, edits.strength, rows)
                     again.setdefault((name, target), []).append(found)
@@ -172,7 +172,7 @@ def compare_all(
 
 
 def editors_of(methods: AllMethods, data: Measurements) -> dict[tuple[str, str], Editor]:
-    """The editors of the measured edits, by method and target; those that walk are left out."""
+    """The editors of the measured edits, by method and target; iterative ones are left out."""
     found = {}
     for name, make in methods.entries().items():
         if name not in data.methods:
@@ -180,7 +180,7 @@ def editors_of(methods: AllMethods, data: Measurements) -> dict[tuple[str, str],
         entry = make()
         for target in data.targets:
             edits = data.edits[name, target]
-            if entry.walks or target not in entry.editors or edits.strength != edits.strength:
+            if entry.iterative or target not in entry.editors or edits.strength != edits.strength:
                 continue
             label = data.facts[name]["editors"][target]
             choice = [entry.editors[target], *entry.layers.get(target, {}).values()]
@@ -215,8 +215,8 @@ def facts_of(entry: Entry) -> dict[str, object]:
     return {
         "labels": entry.labels,
         "seconds": entry.seconds,
-        "told": entry.told,
-        "walks": entry.walks,
+        "training_time": entry.training_time,
+        "iterative": entry.iterative,
         "editors": {},
     }
 
@@ -228,11 +228,11 @@ def measure_entry(
     if target not in entry.editors:
         return no_edits(faces, entry.reasons.get(target, "has no editor for it")), None
     editor = entry.editors[target]
-    if entry.walks:
-        return measure_walks(faces, editor, target, sizes.walked), editor
+    if entry.iterative:
+        return measure_iterative(faces, editor, target, sizes.iterative), editor
     if target in entry.layers:
         editor = best_layers(faces, entry, target)
-    return _measured(faces, editor, target, entry.guess, sizes.judged), editor
+    return _measured(faces, editor, target, entry.guess, sizes.test), editor
 
 
 def best_layers(faces: Faces, entry: Entry, target: str) -> Editor:
@@ -258,9 +258,9 @@ def success_at_level(faces: Faces, edits: Edits, target: str) -> float:
     return y[-1]
 
 
-def _measured(faces: Faces, editor: Editor, target: str, guess: float, judged: int) -> Edits:
+def _measured(faces: Faces, editor: Editor, target: str, guess: float, test: int) -> Edits:
     strengths = strengths_around(faces, editor, target, guess, LEVEL)
-    return measure(faces, editor, target, strengths, PROTOCOL, faces.calibration, judged)
+    return measure(faces, editor, target, strengths, PROTOCOL, faces.calibration, test)
 
 
 def _told(editor: Editor | None) -> str:

@@ -20,7 +20,7 @@ class Entry:
         labels: how many scored samples it learns from; 0 for none.
         guess: a strength to begin with.
         seconds: that its training took here, for all targets; None where it ships.
-        told: how long the training of what ships took, in words.
+        training_time: how long the training of what ships took, in words.
         reasons: why a target has no editor.
         layers: other editors of a target, for ranges of layers, of which the calibration faces
             choose one.
@@ -32,10 +32,10 @@ class Entry:
     labels: int
     guess: float
     seconds: float | None = None
-    told: str = ""
+    training_time: str = ""
     reasons: Mapping[str, str] = field(default_factory=dict)
     layers: Mapping[str, Mapping[str, Editor]] = field(default_factory=dict)
-    walks: bool = False
+    iterative: bool = False
     trainings: Callable[[], Sequence[Mapping[str, Editor]]] = tuple
 
 

@@ -15,7 +15,8 @@ The measures (`metrics.changes`) each have a 95 % bootstrap interval over faces,
 resamples for all methods. MDS is the area under the manipulation disentanglement curve over all
 strengths (Li et al. 2021). Strengths of two methods mean different things: all other measures are
 taken at each method's own strength for the success rate, or for the side effects, that is to be
-equal. That strength is found on some of the faces, the calibration faces, and judged on the others.
+equal. That strength is found on some of the faces, the calibration faces; at it the edits of the
+others, the test faces, are measured.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Comparison(Measures):
         """Every method at the strength for the level that is equal; rows (target, method).
 
         Columns: strength; reached, whether any strength has that level on the calibration faces;
-        the measures on the judged faces, each with the ends of its interval; seconds per edit.
+        the measures on the test faces, each with the ends of its interval; seconds per edit.
         """
         intervals = {measure: self.intervals(measure) for measure in MEASURES if measure != "mds"}
         rows = {}
@@ -121,7 +121,7 @@ class Comparison(Measures):
         rows, names = {}, list(self.data.counted)
         for target in self.data.targets:
             for method in self.data.methods:
-                found = self._judged(method, target)
+                found = self._on_test(method, target)
                 rows[target, method] = dict.fromkeys(names, torch.nan)
                 if found is not None and found.own.mean() > 0:
                     effects = found.others.mean(0) / found.own.mean()
@@ -145,14 +145,14 @@ class Comparison(Measures):
     def table(self) -> pd.DataFrame:
         """One row for each method, means over the targets, as text to print; "—" where missing.
 
-        "targets" says on how many the judged faces were edited, at the level that is equal or, by
-        editors that walk, to ends of their own: means are comparable where that is all of them.
+        "targets" says on how many the test faces were edited, at the level that is equal or, by
+        iterative editors, to ends of their own: means are comparable where that is all of them.
         """
         columns = {m: self.intervals(m).xs("mean", level="target") for m in MEASURES}
         rows, cost = {}, self.cost()["mean"]
         for method in self.data.methods:
             edits = [self.data.edits.get((method, target)) for target in self.data.targets]
-            fair = [e for e in edits if e and len(e.judged) and (e.reached or not len(e.strengths))]
+            fair = [e for e in edits if e and len(e.test) and (e.reached or not len(e.strengths))]
             rows[method] = {m: text(*frame.loc[method]) for m, frame in columns.items()} | {
                 "targets": f"{len(fair)} of {len(edits)}",
                 "ms per edit": "—" if cost[method] != cost[method] else f"{1e3 * cost[method]:.2g}",
@@ -160,8 +160,8 @@ class Comparison(Measures):
         return pd.DataFrame.from_dict(rows, "index").rename_axis("method")
 
     def changes_most(self, method: str, target: str) -> str:
-        """Which other score changes most; empty where nothing was judged."""
-        found = self._judged(method, target)
+        """Which other score changes most; empty where no test face was edited."""
+        found = self._on_test(method, target)
         return found.names[int(found.others.mean(0).argmax())] if found is not None else ""
 
     def gap(self, measure: str, first: str, second: str, target: str) -> tuple[float, float, float]:

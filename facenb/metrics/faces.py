@@ -1,7 +1,7 @@
 """Faces on which methods are compared: their latents in every space, and what edits make of them.
 
     faces = Faces.of(generator, scorers, latents, thresholds, deviations, torch.arange(8))
-    columns, seconds = faces.edit(editor, "smile", 2.0, faces.judged)
+    columns, seconds = faces.edit(editor, "smile", 2.0, faces.test)
 
 Every face is edited towards the other side of its target attribute: a face that smiles is to stop
 smiling, another one is to begin (Li et al. 2021 §4.4.1, Yao et al. 2021 §4.3).
@@ -31,7 +31,7 @@ BLOCK = 25  # edits that an interruption costs
 
 @dataclass(frozen=True)
 class Faces:
-    """N faces: on the calibration faces strengths are found, the others are judged.
+    """N faces: strengths are found on the calibration faces, edits measured on the test faces.
 
     The columns (C) of an image are the A scores of the suite, B independent ones where `scorers`
     are joint ones, and the cosine of the person with that of the unedited face. It is from the
@@ -44,7 +44,7 @@ class Faces:
         labels: an attribute has changed when its label turned over (Yao et al. 2021 §4.3), not when
             its score moved by more than a standard deviation.
         identity: recognises persons; None measures no identity, or leaves it to joint scorers.
-        calibration, judged: rows of the faces.
+        calibration, test: rows of the faces.
         sides: (N, A) scores that say on which side of its target each face is: of these faces, or
             as they were measured in another precision.
     """
@@ -57,7 +57,7 @@ class Faces:
     labels: bool
     identity: IdentityScorer | None
     calibration: Tensor
-    judged: Tensor
+    test: Tensor
     sides: Tensor
     _mapped: dict[str, Latents] = field(repr=False)
     _scored: dict[int, Tensor] = field(repr=False)
@@ -97,9 +97,9 @@ class Faces:
                 "identity: its threshold is not measured. Set identity.threshold = "
                 "false_acceptance_threshold(embed(generator, identity, generator.sample(2_000)))."
             )
-        judged = torch.arange(len(latents))
-        judged = judged[~torch.isin(judged, calibration)]
-        if not len(calibration) or not len(judged):
+        test = torch.arange(len(latents))
+        test = test[~torch.isin(test, calibration)]
+        if not len(calibration) or not len(test):
             raise ValueError(
                 f"calibration: expected a part of {len(latents)} faces that leaves faces on both "
                 f"sides, given {len(calibration)}."
@@ -114,7 +114,7 @@ class Faces:
             scored = dict(enumerate(finite(torch.cat(raw), "the unedited faces")))
             sides = torch.stack(list(scored.values()))[:, : len(suite.names)]
         facts = thresholds.cpu(), deviations.cpu(), tuple(counted), labels, identity
-        rows = calibration, judged, sides
+        rows = calibration, test, sides
         return Faces(generator, scorers, *facts, *rows, {latents.space: latents}, scored)
 
     def __len__(self) -> int:
@@ -159,7 +159,7 @@ class Faces:
         return towards_other_side(self.sides[:, column], self.thresholds[column])
 
     def own_strengths(self, target: str) -> Tensor:
-        """(N,): standard deviations to one beyond the threshold, for editors that walk."""
+        """(N,): standard deviations to one beyond the threshold, for iterative editors."""
         i = self.column(target)
         return 1 + ((self.sides[:, i] - self.thresholds[i]) / self.deviations[i]).abs()
 

@@ -1,7 +1,7 @@
 """The scores of every method's edits, as they ship: what the tables of a comparison are made of.
 
     data = load_measurements("mobilestylegan-ffhq-1024")
-    data.edits["SGF", "smile"].judged        # (m, C): scores, independent scores, the person
+    data.edits["SGF", "smile"].test        # (m, C): scores, independent scores, the person
 
 `python -m scripts.compare_methods` measures them. Whoever takes them draws and scores 64 of the
 edits again, and stops where they differ (`check`).
@@ -32,8 +32,8 @@ CHECKED = 64
 # ones, and in the mean. Another face, strength or direction is five times as far away in the mean.
 TOLERANCE = 1.0
 MEAN_TOLERANCE = 0.05
-_FORMAT = "facenb-measurements-1"
-_TENSORS = ("before", "thresholds", "deviations", "swept", "calibration", "judged")
+_FORMAT = "facenb-measurements-2"
+_TENSORS = ("before", "thresholds", "deviations", "swept", "calibration", "test")
 _TEXTS = ("methods", "targets", "names", "counted", "labels", "same_person", "facts", "provenance")
 
 
@@ -53,10 +53,11 @@ class Measurements:
         counted, labels: what counts as a change, as of `Faces`.
         same_person: the cosine above which two images show one person; NaN where none was measured.
         protocol: what is equal when the methods are compared.
-        swept, calibration, judged: rows of the faces, as of `measure`.
+        swept, calibration, test: rows of the faces, as of `measure`.
         edits: by (method, target); those that a method has no editor for may be missing.
-        again: further trainings of a (method, target): judged columns (m, C), at its strength.
-        facts: of each method: "labels", "seconds" (to learn), "told", "editors" (by target).
+        again: further trainings of a (method, target): test columns (m, C), at its strength.
+        facts: of each method: "labels", "seconds" (to learn), "training_time" (in words),
+            "iterative", "editors" (by target).
         provenance: how all this was measured.
     """
 
@@ -72,7 +73,7 @@ class Measurements:
     protocol: Protocol
     swept: Tensor
     calibration: Tensor
-    judged: Tensor
+    test: Tensor
     edits: Mapping[tuple[str, str], Edits]
     again: Mapping[tuple[str, str], Sequence[Tensor]] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -104,15 +105,15 @@ class Measurements:
             protocol=protocol,
             swept=swept,
             calibration=faces.calibration,
-            judged=faces.judged,
+            test=faces.test,
             edits=edits,
             **(own | others),
         )
 
     @property
     def most(self) -> int:
-        """The largest number of judged faces that a method has edited towards a target."""
-        return max((len(edits.judged) for edits in self.edits.values()), default=0)
+        """The largest number of test faces that a method has edited towards a target."""
+        return max((len(edits.test) for edits in self.edits.values()), default=0)
 
     def write(self, path: str | PathLike[str]) -> None:
         """One file: scores of edits in half precision, all else as it is."""
@@ -121,7 +122,7 @@ class Measurements:
         for (method, target), edits in self.edits.items():
             key = f"{method}/{target}"
             tensors[f"{key}/swept"] = edits.swept.half()
-            tensors[f"{key}/judged"] = edits.judged.half()
+            tensors[f"{key}/test"] = edits.test.half()
             more = self.again.get((method, target), ())
             for k, columns in enumerate(more):
                 tensors[f"{key}/again {k}"] = columns.half()
@@ -155,7 +156,7 @@ def read_measurements(path: str | PathLike[str]) -> Measurements:
                 reached,
                 torch.tensor(strengths, dtype=torch.float64),
                 tensors[f"{key}/swept"].float(),
-                tensors[f"{key}/judged"].float(),
+                tensors[f"{key}/test"].float(),
                 seconds,
                 reason,
             )
@@ -188,7 +189,7 @@ def check(
     """The mean difference of up to `count` edits, drawn and scored again, from what is kept.
 
     In standard deviations of a score (of the cosine: as it is); which edits differs from call to
-    call. They are of a quarter as many faces. 0 where no face was judged.
+    call. They are of a quarter as many faces. 0 where no test face was edited.
 
     Args:
         faces: the same; they may be drawn in another precision.
@@ -207,7 +208,7 @@ def check(
         )
     scale = torch.cat([data.deviations, torch.ones(1)])
     asked: dict[tuple[str, str], list[int]] = {}
-    pairs = [pair for pair in editors if len(data.edits[pair].judged)]
+    pairs = [pair for pair in editors if len(data.edits[pair].test)]
     if not pairs:
         return 0.0
     shown = torch.randperm(data.most, generator=random)[: max(count // 4, 1)].tolist()
@@ -215,16 +216,16 @@ def check(
         pair = pairs[int(torch.randint(len(pairs), (), generator=random))]
         face = shown[int(torch.randint(len(shown), (), generator=random))]
         asked.setdefault(pair, []).append(face)
-    faces.before(data.judged[shown])  # all at once
+    faces.before(data.test[shown])  # all at once
     worst, what, means = 0.0, "", []
     for (method, target), chosen in asked.items():
         edits = data.edits[method, target]
-        kept = torch.tensor(sorted({face for face in chosen if face < len(edits.judged)}))
+        kept = torch.tensor(sorted({face for face in chosen if face < len(edits.test)}))
         if not len(kept):
             continue
-        rows = data.judged[kept]
+        rows = data.test[kept]
         fresh, _ = faces.edit(editors[method, target], target, edits.strength, rows)
-        away = (fresh - edits.judged[kept]).abs() / scale
+        away = (fresh - edits.test[kept]).abs() / scale
         means.append(float(away.mean()))
         away = away.amax(0)
         if float(away.max()) > worst:

@@ -17,7 +17,7 @@ from facenb.metrics.trials import Edits
 MEASURES = ("mds", "success", "identity", "both", "attributes", "side effects",
             "side effects / change", "worst", "quality")  # fmt: skip
 _OF_THE_TARGET = ("success", "identity", "both", "quality")
-_STRONGER = 1.25  # times the strength of the judged faces, from where swept ones add to the curve
+_STRONGER = 1.25  # times the strength of the test faces, from where swept ones add to the curve
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Measures:
     _changes: dict[tuple[str, str], Changes | None] = field(default_factory=dict, repr=False)
 
     def reached(self, method: str, target: str) -> bool:
-        """Whether the judged faces were edited at the level that is equal."""
+        """Whether the test faces were edited at the level that is equal."""
         edits = self.data.edits.get((method, target))
-        return edits is not None and edits.reached and len(edits.judged) > 0
+        return edits is not None and edits.reached and len(edits.test) > 0
 
     def faces(self, measure: str, method: str, target: str) -> int:
         """How many a measure is of: of the successes, the faces that count for success, or all."""
         edits = self.data.edits.get((method, target))
-        if measure == "mds" and edits is not None and not len(edits.judged):
+        if measure == "mds" and edits is not None and not len(edits.test):
             return len(self.data.swept) if len(edits.swept) else 0
         if measure == "mds" and self._everywhere:
             return len(self.data.swept)
@@ -60,7 +60,7 @@ class Measures:
         """(1 + resamples,), float64: the measure, and the same on every resample of the faces.
 
         Where hardly any calibration face was turned over, success, "both" and MDS are of the
-        calibration faces, and the others are NaN. MDS of editors that walk is NaN.
+        calibration faces, and the others are NaN. MDS of iterative editors is NaN.
         """
         if measure not in MEASURES:
             raise unknown("measure", measure, MEASURES)
@@ -81,9 +81,9 @@ class Measures:
 
     def _measured(self, measure: str, method: str, target: str) -> tuple[Changes, Tensor] | None:
         """The edits that a measure is of, and how often each face counts."""
-        judged = self._judged(method, target)
-        if judged is not None:
-            return judged, self._times(True)[:, : len(judged.own)]
+        test = self._on_test(method, target)
+        if test is not None:
+            return test, self._times(True)[:, : len(test.own)]
         edits = self.data.edits.get((method, target))
         known = edits is not None and target in self.scores and len(edits.swept)
         if measure not in ("success", "both") or not known or not edits.reason:
@@ -92,17 +92,17 @@ class Measures:
         return self._swept(edits, target, nearest), self._times(False)
 
     def _mds(self, method: str, target: str) -> Tensor:
-        """Of the swept faces where they are all; else of the judged ones, and of the swept ones at
+        """Of the swept faces where they are all; else of the test faces, and of the swept ones at
         higher strengths."""
         edits = self.data.edits.get((method, target))
         if edits is None or target not in self.scores or not len(edits.swept):
             return self._nothing
-        judged = None if self._everywhere else self._judged(method, target)
+        test = None if self._everywhere else self._on_test(method, target)
         points = []
-        if judged is not None:
-            points.append(judged.point(self._times(True)[:, : len(judged.own)]))
+        if test is not None:
+            points.append(test.point(self._times(True)[:, : len(test.own)]))
         for k, strength in enumerate(edits.strengths.tolist()):
-            if judged is None or strength > _STRONGER * edits.strength:
+            if test is None or strength > _STRONGER * edits.strength:
                 points.append(self._swept(edits, target, k).point(self._times(False)))
         accuracy, kept = (torch.stack(v, -1) for v in zip(*points, strict=True))
         return running_trapezoid(accuracy, kept).amax(-1)
@@ -110,32 +110,30 @@ class Measures:
     def _swept(self, edits: Edits, target: str, k: int) -> Changes:
         return changes_of(self.data, target, edits.swept[k], self.data.swept, self.independent)
 
-    def _judged(self, method: str, target: str) -> Changes | None:
+    def _on_test(self, method: str, target: str) -> Changes | None:
         key = method, target
         if key not in self._changes:  # every measure asks for them
             edits = self.data.edits.get(key)
-            known = edits is not None and len(edits.judged) and target in self.scores
-            rows = self.data.judged[: len(edits.judged)] if known else None
+            known = edits is not None and len(edits.test) and target in self.scores
+            rows = self.data.test[: len(edits.test)] if known else None
             self._changes[key] = (
-                changes_of(self.data, target, edits.judged, rows, self.independent)
-                if known
-                else None
+                changes_of(self.data, target, edits.test, rows, self.independent) if known else None
             )
         return self._changes[key]
 
     def successes(self, method: str, target: str) -> Tensor:
-        """(m,) of the judged faces, whether the target is on its other side; m = 0 for none."""
-        found = self._judged(method, target)
+        """(m,) of the test faces, whether the target is on its other side; m = 0 for none."""
+        found = self._on_test(method, target)
         return torch.zeros(0, dtype=torch.bool) if found is None else found.turned > 0
 
-    def _times(self, judged: bool) -> Tensor:
+    def _times(self, test: bool) -> Tensor:
         """(1 + resamples, n): each face once, then how often it is in each resample."""
-        if judged not in self._counts:
-            n = len(self.data.judged if judged else self.data.swept)
-            other = not judged and not self._everywhere  # than those that are judged
+        if test not in self._counts:
+            n = len(self.data.test if test else self.data.swept)
+            other = not test and not self._everywhere  # than the test faces
             counts = resample_counts(n, self.resamples, self.seed + other)
-            self._counts[judged] = torch.cat([torch.ones(1, n, dtype=torch.float64), counts])
-        return self._counts[judged]
+            self._counts[test] = torch.cat([torch.ones(1, n, dtype=torch.float64), counts])
+        return self._counts[test]
 
     @property
     def scores(self) -> tuple[str, ...]:

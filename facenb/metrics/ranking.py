@@ -17,7 +17,7 @@ from facenb.metrics.compare_table import Comparison
 
 
 def ranked(tables: Comparison, target: str, measure: str = "success") -> list[str]:
-    """By a measure, the methods that edited all judged faces at the level that is equal."""
+    """By a measure, the methods that edited all test faces at the level that is equal."""
     data = tables.data
     values = {method: float(tables.values(measure, method, target)[0]) for method in data.methods}
     fair = [
@@ -25,7 +25,7 @@ def ranked(tables: Comparison, target: str, measure: str = "success") -> list[st
         for method, value in values.items()
         if value == value
         and tables.reached(method, target)
-        and len(data.edits[method, target].judged) == data.most
+        and len(data.edits[method, target].test) == data.most
     ]
     return sorted(fair, key=lambda method: -values[method])
 
@@ -76,13 +76,13 @@ def sides_changed(first: Comparison, second: Comparison) -> pd.DataFrame:
 
 
 def success_of_trainings(tables: Comparison, method: str, target: str) -> list[float]:
-    """Of this training and each further one, on the judged faces of the latter."""
+    """Of this training and each further one, on the test faces of the latter."""
     data = tables.data
-    own = data.edits[method, target].judged
+    own = data.edits[method, target].test
     further = data.again.get((method, target), ())
     found = []
     for columns in [own[: len(further[0])] if further else own, *further]:
-        rows = data.judged[: len(columns)]
+        rows = data.test[: len(columns)]
         changes = changes_of(data, target, columns, rows, tables.independent)
         found.append(float(changes.turned.sum() / changes.weight.sum()))
     return found

@@ -1,4 +1,4 @@
-"""The edits of one method towards one target: strengths tried, one of them chosen, faces judged.
+"""The edits of one method towards one target: strengths tried, one chosen, test faces edited.
 
     protocol = Protocol("success", 0.75)
     edits = measure(faces, editor, "smile", [1, 2, 4], protocol, faces.calibration)
@@ -6,7 +6,7 @@
 Strengths of two methods mean different things. Two methods are compared at the strengths at which
 both have the same success rate, or the same side effects: the mean absolute change of the other
 scores in their standard deviations. That strength is found on the calibration faces, and the
-judged faces are edited at it.
+test faces are edited at it.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Protocol:
     Attributes:
         equal: one of `EQUAL`, or None: strengths are only swept.
         level: the success rate, or the side effects.
-        hopeless: the success rate on the calibration faces, at the best strength, up to which the
-            judged faces are not drawn; a negative one draws them always.
+        least_success: the success rate on the calibration faces, at the best strength, up to which
+            the test faces are not drawn; a negative one draws them always.
     """
 
     equal: str | None = "success"
     level: float = 0.75
-    hopeless: float = -1.0
+    least_success: float = -1.0
 
     def __post_init__(self) -> None:
         most = 1 if self.equal == "success" else float("inf")
@@ -61,20 +61,20 @@ class Edits:
     """The edits of one method towards one target.
 
     Attributes:
-        strength: at which the judged faces were edited; NaN where each had its own.
+        strength: at which the test faces were edited; NaN where each had its own.
         reached: whether any strength has the protocol's level on the calibration faces.
         strengths: (S,) tried.
         swept: (S, n, C) columns of the faces that they were tried on.
-        judged: (m, C) columns of the first m judged faces; m = 0 where none was drawn.
+        test: (m, C) columns of the first m test faces; m = 0 where none was drawn.
         seconds: per edit, without image and scores; NaN where none was made.
-        reason: why there is nothing to judge; empty where there is.
+        reason: why no test face was edited; empty where one was.
     """
 
     strength: float
     reached: bool
     strengths: Tensor
     swept: Tensor
-    judged: Tensor
+    test: Tensor
     seconds: float
     reason: str = ""
 
@@ -86,13 +86,13 @@ def measure(
     strengths: Sequence[float],
     protocol: Protocol,
     swept: Tensor,
-    judged: int | None = None,
+    test: int | None = None,
 ) -> Edits:
-    """Try the strengths on the faces at `swept`, and edit judged faces at the one to compare at.
+    """Try the strengths on the faces at `swept`, and edit test faces at the one to compare at.
 
     Args:
         swept: rows, the calibration faces among them.
-        judged: how many of the judged faces, all by default.
+        test: how many of the test faces, all by default.
     """
     tried = [faces.edit(editor, target, strength, swept) for strength in strengths]
     columns = torch.stack([each for each, _ in tried])
@@ -106,13 +106,13 @@ def measure(
     effects = [float(faces.side_effects(target, each, rows).mean()) for each in known]
     values = success if protocol.equal == "success" else effects
     strength, reached = strength_for(protocol.level, strengths, values)
-    if max(success) <= protocol.hopeless:
+    if max(success) <= protocol.least_success:
         reason = (
             f"turns over {round(max(success) * len(rows))} of {len(rows)} faces at most, at side "
             f"effects of up to {max(effects):.2g} sd"
         )
         return Edits(strength, reached, steps, columns, nothing, seconds, reason)
-    rows = faces.judged if judged is None else faces.judged[:judged]
+    rows = faces.test if test is None else faces.test[:test]
     if not len(rows):
         return Edits(strength, reached, steps, columns, nothing, seconds)
     found, seconds = faces.edit(editor, target, strength, rows, person=True)
@@ -151,15 +151,15 @@ def strength_for(
     return strengths[max(range(len(values)), key=values.__getitem__)], False
 
 
-def measure_walks(faces: Faces, editor: Editor, target: str, judged: int) -> Edits:
-    """The edits of an editor that walks until the target is there, on the first judged faces.
+def measure_iterative(faces: Faces, editor: Editor, target: str, test: int) -> Edits:
+    """The edits of an iterative editor, on the first test faces.
 
     Each face has its own strength, to one standard deviation beyond the threshold. A walk draws an
     image at every step: its end is kept in the cache.
     """
-    if judged < 1:
-        return no_edits(faces, "walks through images: left out of this run")
-    rows, ends, seconds = faces.judged[:judged], [], 0.0
+    if test < 1:
+        return no_edits(faces, "iterative: left out of this run")
+    rows, ends, seconds = faces.test[:test], [], 0.0
     strengths = (faces.signs(target) * faces.own_strengths(target))[rows]
     start, learned = faces.latents(editor.space)[rows], _digest(editor)
     for part, asked in zip(start.values.split(_WALKS), strengths.split(_WALKS), strict=True):

@@ -99,7 +99,7 @@ class SideBySide:
     @property
     def asked(self) -> Asked:
         """What the controls say."""
-        face = int(self._faces.judged[self._face.value])
+        face = int(self._faces.test[self._face.value])
         return Asked(face, self._target.value, self._methods.value, self._strength.value)
 
     def wait(self) -> None:
@@ -113,7 +113,7 @@ class SideBySide:
         forget(self)
 
     def _lay_out(self, known: Sequence[str], shown: tuple[str, ...]) -> None:
-        last = len(self._faces.judged) - 1
+        last = len(self._faces.test) - 1
         self._face = widgets.IntSlider(0, 0, last, description="face")
         self._target = widgets.Dropdown(options=self._data.targets, description="target")
         self._strength = widgets.FloatSlider(1, min=0, max=2, step=0.1, description="strength")
