@@ -20,8 +20,8 @@ from facenb.editors import Editors
 from facenb.errors import FacenbError, SpaceError, UnknownNameError
 from facenb.widgets.explorer import EditState, Explorer
 from facenb.widgets.explorer import explorer as explorer_module
-from facenb.widgets.explorer.latest import SCORES
 from facenb.widgets.explorer.state import History, parse_face
+from facenb.widgets.latest import SCORES
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ from facenb.widgets.explorer import EditState, Explorer, screen
 from facenb.widgets.explorer import explorer as explorer_module
 from facenb.widgets.explorer.charts import ALL, MOST, ScoreChart
 from facenb.widgets.explorer.engine import Scores
-from facenb.widgets.explorer.latest import Latest, Stopped, Worker, until, yielding_to
 from facenb.widgets.explorer.sliders import SliderPanel, step_for
+from facenb.widgets.latest import Latest, Stopped, Worker, until, yielding_to
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from facenb.errors import FacenbError
 from facenb.generators.mobilestylegan import MobileStyleGAN
 from facenb.photos import Aligner, Inversion, Photograph, read_photo, to_image
 from facenb.widgets.explorer import pictures
-from facenb.widgets.explorer.latest import FRAMES, SAVING, Latest, Worker
+from facenb.widgets.latest import FRAMES, SAVING, Latest, Worker
 from facenb.widgets.live import classed, close_widgets, forget, page, show
 
 _CSS = """

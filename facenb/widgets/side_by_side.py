@@ -24,7 +24,7 @@ from facenb.latents import Latents
 from facenb.metrics.compare_table import MEASURES, Comparison
 from facenb.metrics.faces import Faces
 from facenb.widgets.explorer import pictures
-from facenb.widgets.explorer.latest import FRAMES, Latest
+from facenb.widgets.latest import FRAMES, Latest
 from facenb.widgets.live import classed, close_widgets, forget, keep, page, show
 
 _CSS = """

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facenb.errors import FacenbError
-from facenb.widgets.explorer.latest import SAVING, event_loop_runs
 from facenb.widgets.explorer.state import History, parse_face
 from facenb.widgets.explorer.view import View
+from facenb.widgets.latest import SAVING, event_loop_runs
 
 if TYPE_CHECKING:
     from facenb.widgets.explorer.explorer import Explorer

@@ -28,11 +28,11 @@ from facenb.widgets.explorer.edit_files import EditFiles
 from facenb.widgets.explorer.engine import Engine
 from facenb.widgets.explorer.groups import described, grouped
 from facenb.widgets.explorer.inputs import as_editors, read_loaded
-from facenb.widgets.explorer.latest import WORKERS, event_loop_runs
 from facenb.widgets.explorer.screen import Screen
 from facenb.widgets.explorer.sliders import LOADED, SliderPanel
 from facenb.widgets.explorer.state import EditState, History, check_face
 from facenb.widgets.explorer.view import View
+from facenb.widgets.latest import WORKERS, event_loop_runs
 from facenb.widgets.live import forget, keep
 
 _PARTS = ("_engine", "_screen", "_view", "_controls", "_history")

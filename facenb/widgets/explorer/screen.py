@@ -21,9 +21,9 @@ from facenb.widgets.explorer import pictures
 from facenb.widgets.explorer.charts import ScoreChart, strip_chart
 from facenb.widgets.explorer.engine import Engine, Frame
 from facenb.widgets.explorer.groups import readable
-from facenb.widgets.explorer.latest import FRAMES, SCORES, Latest, Stopped, until, yielding_to
 from facenb.widgets.explorer.state import EditState
 from facenb.widgets.explorer.view import View
+from facenb.widgets.latest import FRAMES, SCORES, Latest, Stopped, until, yielding_to
 
 REST = 0.15  # seconds without a change after which the full image is drawn
 # Seconds. For so long a full image waits for the chart, which is sooner done: one after the other,
