@@ -99,6 +99,7 @@ class FigureFolder:
 
     def table(self, frame: pd.DataFrame, name: str, caption: str) -> pd.DataFrame:
         """Write name.csv, three decimals; returns the frame so that a cell can end with it."""
+        frame = frame.infer_objects()  # a transposed frame of numbers and words has no numbers
         self._write(f"{name}.csv", frame.to_csv(float_format="%.3f").encode())
         self._note("tables", name, caption)
         return frame.round(3)

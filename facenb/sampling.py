@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from textwrap import shorten
 
 import torch
 from torch import Tensor
@@ -154,7 +155,8 @@ def score_edits(
     that of `score`.
     """
     codes = traversal(editor, latents.to("cpu"), strengths)
-    found = score_once(generator, scorers, codes, f"scoring {editor.name}", size)
+    what = shorten(f"scoring {editor.name}", 40, placeholder="…")  # a bar has to fit beside it
+    found = score_once(generator, scorers, codes, what, size)
     return found.unflatten(0, (len(latents), len(strengths)))
 
 

@@ -20,7 +20,7 @@
 # | **Subject** | The whole idea on one page, and the live editor |
 # | **Regenerates** | the tour's strips |
 # | **You need** | nothing: the generator, the scorers and the directions come with the set-up |
-# | **Run time** | about a minute |
+# | **Run time** | half a minute |
 #
 # *To move the sliders, run this notebook (Run → Run All Cells) and scroll to **Try it**.*
 

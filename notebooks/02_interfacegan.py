@@ -18,7 +18,7 @@
 # | **Paper** | Shen, Gu, Tang, Zhou: *Interpreting the Latent Space of GANs for Semantic Face Editing* (CVPR 2020); Shen, Yang, Tang, Zhou: *InterFaceGAN* (TPAMI 2020) |
 # | **Regenerates** | Table 1 in W and in Z, Figures 3 to 8, Tables 2 and 3, on the FFHQ generator |
 # | **You need** | notebook 01, to know the generator and its scorers; nothing else, no GPU |
-# | **Run time** | six minutes the first time in the laptop profile (most of it scoring edited images), two minutes afterwards |
+# | **Run time** | two minutes the first time in the laptop profile (the scores of its edits ship; it takes four without), one afterwards |
 
 # %% tags=["parameters"]
 profile = "laptop"

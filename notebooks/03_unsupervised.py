@@ -18,7 +18,7 @@
 # | **Papers** | Härkönen et al., *GANSpace* (NeurIPS 2020); Shen, Zhou, *SeFa* (CVPR 2021); Voynov, Babenko, *Unsupervised Discovery of Interpretable Directions* (ICML 2020). All four papers of this project compare with some of them |
 # | **Regenerates** | explained variance of W, traversals of the first directions of each method, SeFa and GANSpace by layers, how the methods agree, discovery's accuracy curve, automatic names with confidence |
 # | **You need** | notebook 01 |
-# | **Run time** | three minutes the first time in the laptop profile; discovery's training (half an hour on two cores) is not repeated, its directions ship with the package |
+# | **Run time** | a minute the first time in the laptop profile (three without the scores that ship), half of one afterwards; discovery's training is not repeated, its directions ship with the package |
 
 # %% tags=["parameters"]
 profile = "laptop"

@@ -18,7 +18,7 @@
 # | **Papers** | Peebles et al., *The Hessian Penalty* (ECCV 2020); Wei et al., *Orthogonal Jacobian Regularization* (ICCV 2021); Niu, Zhou, Li (PLoS ONE 2023), Equations 2 to 7 |
 # | **Regenerates** | the closed forms, the estimator's bias and variance, max against mean, Hessian penalty against OroJaR, both on a real generator |
 # | **You need** | derivatives; notebook 01 for the generator |
-# | **Run time** | three minutes the first time in the laptop profile |
+# | **Run time** | two minutes the first time in the laptop profile, seconds afterwards |
 
 # %% tags=["parameters"]
 profile = "laptop"

@@ -18,7 +18,7 @@
 # | **Paper** | Niu, Zhou, Li: *Disentangling the latent space of GANs for semantic face editing* (PLoS ONE 18(10), 2023) |
 # | **Regenerates** | Figures 2 to 6, Table 1 A–E, the naming, and a verdict with intervals |
 # | **You need** | notebooks 03 (discovery, naming) and 04 (the penalties) |
-# | **Run time** | five minutes the first time in the laptop profile, a quarter of one when cached; the directions were trained by `python -m scripts.train_directions` and ship with the package |
+# | **Run time** | a minute the first time in the laptop profile (four without the scores that ship), a quarter of one afterwards; the directions were trained by `python -m scripts.train_directions` and ship with the package |
 
 # %% tags=["parameters"]
 profile = "laptop"

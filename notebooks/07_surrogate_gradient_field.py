@@ -18,7 +18,7 @@
 # | **Paper** | Li, Jin, Zhu: *Surrogate Gradient Field for Latent Space Manipulation* (CVPR 2021) |
 # | **Regenerates** | Figures 3 to 5 and 11, Tables 1, 3 and 4, and the user study's tool, in W and Z of the FFHQ generator (notebook 08: its other conditions) |
 # | **You need** | notebook 02 (InterFaceGAN), which the method is compared with; no GPU |
-# | **Run time** | five minutes the first time in the laptop profile (most of it scoring edited images), half a minute afterwards |
+# | **Run time** | three minutes the first time in the laptop profile (eight without the scores that ship), one afterwards |
 
 # %% tags=["parameters"]
 profile = "laptop"

@@ -18,7 +18,7 @@
 # | **Paper** | Li, Jin, Zhu: *Surrogate Gradient Field for Latent Space Manipulation* (CVPR 2021) |
 # | **Regenerates** | Figures 6 to 9, 12, 13, 15 to 17 and Table 5, in W of the FFHQ generator |
 # | **You need** | notebook 07, where the field is explained; for captions `pip install 'facenb[captions]'` |
-# | **Run time** | five minutes the first time in the laptop profile, one minute afterwards |
+# | **Run time** | two to three minutes the first time in the laptop profile, one afterwards |
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -132,8 +132,7 @@ def images(z: torch.Tensor) -> torch.Tensor:
 # keypoints`): 1,000 samples, noise on the input (notebook 07). For another generator it is trained here.
 #
 # Nothing in Algorithm 1 keeps a walk where faces are. By landmarks and by captions, walks here end before the latent becomes
-# longer than 99 % of the samples' ("diverged"); without that, one image in twelve at the end of *open mouth* and *raised
-# brows* was broken (exercise 4).
+# longer than 99 % of the samples' ("diverged"). That keeps nearly all images by landmarks whole (exercise 4).
 
 # %%
 from facenb.methods.sgf.files import shipped_field

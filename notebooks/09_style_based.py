@@ -18,7 +18,7 @@
 # | **Papers** | InterFaceGAN (Figure 9), SGF (Figure 18, layers), GANSpace and SeFa (layers), StyleGAN (truncation, style mixing, path length) |
 # | **Regenerates** | InterFaceGAN's Figure 9 in images and numbers, separation and entanglement in Z and W, truncation, style mixing, attributes by layers, perceptual path length |
 # | **You need** | notebooks 02 (InterFaceGAN) and 03 (GANSpace, SeFa) |
-# | **Run time** | five minutes the first time in the laptop profile |
+# | **Run time** | two to three minutes the first time in the laptop profile (five without the scores that ship), half a minute afterwards |
 
 # %% tags=["parameters"]
 profile = "laptop"

@@ -18,7 +18,7 @@
 # | **Papers** | InterFaceGAN (Figures 10 and 11, the distilled edit of its authors' overview); Abdal et al., *Image2StyleGAN* (2019); Roich et al., *Pivotal Tuning* (2021); Zhu et al., *LIA* (2019) |
 # | **Regenerates** | Figure 10 in Z, W and W+: optimisation, encoder, both, tuning; distortion against editability; Figure 11; the distilled edit; one photograph edited and put together again |
 # | **You need** | notebook 02 (boundaries); 06 and 07 (transformer, SGF) for one figure |
-# | **Run time** | ten minutes the first time in the laptop profile on two free cores, one afterwards |
+# | **Run time** | six minutes the first time in the laptop profile on two free cores, one afterwards |
 
 # %% tags=["parameters"]
 profile = "laptop"

@@ -18,7 +18,7 @@
 # | **Paper** | all of them: Shen et al. 2020, Härkönen et al. 2020, Shen and Zhou 2021, Niu et al. 2023, Yao et al. 2021, Li et al. 2021 |
 # | **Regenerates** | one table: every method, the same faces, the same targets, the same side effects |
 # | **You need** | the notebooks of the methods, 02 to 08; no GPU |
-# | **Run time** | two minutes; an hour and a half of drawing and scoring on two cores ships with the package (`python -m scripts.compare_methods` makes it again) |
+# | **Run time** | half a minute; an hour and a half of drawing and scoring on two cores ships with the package (`python -m scripts.compare_methods` makes it again) |
 
 # %% tags=["parameters"]
 profile = "laptop"
