@@ -196,7 +196,7 @@ def _result(client: Client, future: Future, done: int, total: int) -> Result:
         ) from error
     except Exception as error:
         if _lost(client):
-            _count(client, done, total)
+            raise _lost_after(client, done, total) from error
         raise ClusterError(f"a task failed: {type(error).__name__}: {error}.") from error
     if wrong:
         raise ClusterError(f"a task failed on {wrong}")
@@ -218,7 +218,11 @@ def _count(client: Client, done: int, total: int) -> int:
             return len(client.scheduler_info(n_workers=-1)["workers"])
         except (OSError, TimeoutError):  # busy: were it gone, the client would know soon
             return 1
-    raise ClusterError(
+    raise _lost_after(client, done, total)
+
+
+def _lost_after(client: Client, done: int, total: int) -> ClusterError:
+    return ClusterError(
         f"the scheduler at {client.scheduler.address} was lost; of {total} tasks {done} were seen "
         "to end. Start it and its workers again, and give the same command again: what is done is "
         "not done twice."

@@ -15,6 +15,7 @@ from facenb.storage.files import sha256_tensor
 
 LOOKED_AT = 256  # pixels a side of images to look at
 _DRAWN = 4  # of them at a time on a core
+_VERSION = 1  # raise when a change here or in a generator alters the images
 # Pixels to a pass of the generator on a core: two images of 256 px. Of more, the feature maps are
 # far from the core, and an image takes longer.
 _PIXELS = 2 * 256**2
@@ -28,7 +29,8 @@ def images_of(generator: Generator, latents: Latents, size: int | None = None) -
             `generator.exact_size`, averaged down to 256 pixels where that is larger.
     """
     latents = latents.to("cpu")
-    inputs = {"generator": generator.fingerprint, "size": size, "space": latents.space}
+    inputs = {"version": _VERSION, "generator": generator.fingerprint, "size": size}
+    inputs |= {"space": latents.space}
     inputs |= {"latents": sha256_tensor(latents.values), "device": generator.device.type}
     drawn = generator.exact_size if size is None else size
     fewer = drawn // LOOKED_AT if size is None else 1

@@ -211,7 +211,7 @@ folder.save(figure, "score_distributions", f"Scores of {len(samples):,} samples"
 
 # %%
 best = fresh.latents[fresh["quality"].argsort(descending=True)[: 4 * sizes.rows]]
-pixels = images_of(G, best[:8], small).clone().requires_grad_()
+pixels = images_of(G, best[:8], small).to(G.device).requires_grad_()
 scores = scorers(pixels)
 maps = []
 for column in range(scores.shape[1]):
@@ -265,7 +265,7 @@ folder.table(linear, "linear_in_latent", f"Ridge: {n_train:,} samples to learn, 
 # %%
 identity = facenb.load_identity(framing=G.framing, device=device)
 with torch.inference_mode():
-    people = images_of(G, best, small)
+    people = images_of(G, best, small).to(G.device)
     changed = {
         "mirrored": people.flip(3),
         "darker": (people + 1) * 0.7 - 1,

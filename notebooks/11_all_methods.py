@@ -202,8 +202,9 @@ folder.number("best, with the same person", {t: best(suite, t, "both") for t in 
 pairs = discoveries(suite)
 called, kept = (int((pairs[k] < 0.05).sum()) for k in ("p", "q"))
 folder.number("pairs", {"compared": len(pairs), "p below .05": called, "false discovery rate below .05": kept})
-folder.table(pairs.set_index(["target", "better", "worse"]), "T3_pairs", "Every pair of methods: difference of success, McNemar's p, and Benjamini and Hochberg's q")
-display(Markdown(f"Of {len(pairs)} pairs {called} differ with p below .05, where {0.05 * len(pairs):.0f} would if no method differed; at a false discovery rate of .05 they are {kept}."))
+shown = pairs.assign(p=pairs["p"].map("{:.2g}".format), q=pairs["q"].map("{:.2g}".format))
+folder.table(shown.set_index(["target", "better", "worse"]), "T3_pairs", "Every pair of methods: difference of success, McNemar's p, and Benjamini and Hochberg's q")
+display(Markdown(f"Of {len(pairs)} pairs {called} differ with p below .05, where at most {0.05 * len(pairs):.0f} would if no method differed; at a false discovery rate of .05 they are {kept}."))
 
 # %%
 PAIRS = (("latent transformer", "InterFaceGAN, W"), ("InterFaceGAN, W, conditioned", "InterFaceGAN, W"), ("InterFaceGAN, W", "InterFaceGAN, Z"),
@@ -218,8 +219,7 @@ folder.table(T3, "T3_differences", "Differences at equal side effects, paired 95
 # ### Other trainings
 #
 # What a second training changes. InterFaceGAN is fitted to three parts of the samples without a sample in common, the
-# transformer, SGF's mapping and the methods of two stages are trained from two other seeds (the second stages from the
-# first stage of the same seed, and the names are given anew).
+# transformer and SGF's mapping from two other seeds. The methods that are not here have one training, and nothing is known of another.
 
 # %%
 again = {}

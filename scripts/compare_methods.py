@@ -24,13 +24,13 @@ import facenb
 from facenb.generators import DEFAULT
 from facenb.methods.all_methods import AllMethods
 from facenb.methods.compare_all import (
-    TEST,
     POPULATION,
     POPULATION_SEED,
     PROTOCOL,
     PSI,
     SEED,
     TARGETS,
+    TEST,
     Sizes,
     compare_all,
     faces_of,

@@ -216,7 +216,7 @@ class AllMethods:
     def _two_stage(self, name: str) -> Entry:
         training_time = "two hours for all five, on two cores"
         try:
-            editors, _ = learned(self.generator, "laptop", self.seed, [name])
+            editors, _ = learned(self.source, "laptop", self.seed, [name])
         except FacenbError as error:
             return Entry({}, 0, 2.0, reasons=dict.fromkeys(self.targets, str(error)))
         again = partial(self._two_stage_again, name)

@@ -7,7 +7,7 @@ data = compare_all(faces, methods, population(generator, faces.scorers))
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -144,6 +144,7 @@ def compare_all(
     measured, again, facts = {}, {}, {}
     for name in names:
         entry = makers[name]()
+        trainings: Sequence[Mapping[str, Editor]] | None = None
         for target in methods.targets:
             edits, editor = measure_entry(faces, entry, target, sizes)
             measured[name, target] = edits
@@ -152,7 +153,8 @@ def compare_all(
             said(f"{name}, {target}: {label} {edits.reason or len(edits.test)}")
             if sizes.again and not edits.reason and len(edits.test):
                 rows = faces.test[: min(sizes.again, len(edits.test))]
-                for editors in entry.trainings():
+                trainings = entry.trainings() if trainings is None else trainings
+                for editors in trainings:
                     found, _ = faces.edit(editors[target], target, edits.strength, rows)
                     again.setdefault((name, target), []).append(found)
     return Measurements.of(

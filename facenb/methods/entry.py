@@ -24,7 +24,7 @@ class Entry:
         reasons: why a target has no editor.
         layers: other editors of a target, for ranges of layers, of which the calibration faces
             choose one.
-        walks: each edit is a walk that draws images, to an end of its own.
+        iterative: each edit draws images at every step, and goes to an end of its own.
         trainings: the same trained again, on other samples or from another seed.
     """
 

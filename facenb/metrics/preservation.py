@@ -70,7 +70,7 @@ def embed(generator: Generator, identity: IdentityScorer, latents: Latents) -> T
         "size": generator.exact_size,
     }
     return scored_once(
-        "identity",
+        "identities",
         generator.name,
         facts,
         latents.to("cpu"),

@@ -5,7 +5,7 @@
 The file goes from the browser to the kernel, which runs where JupyterLab runs, and no further.
 
 The event loop reads a photograph and finds its face, a fraction of a second. Images are drawn in
-the workers of the explorer, the newest only (`explorer.latest`), and inversions have a worker of
+the workers of the explorer, the newest only (`latest`), and inversions have a worker of
 their own, in which a new photograph takes the place of the one before.
 """
 

@@ -133,7 +133,7 @@ def check_edit(
     if (edit.generator, edit.fingerprint) != (generator, fingerprint):
         raise FacenbError(
             f"{source}: this edit was made with generator {edit.generator!r} "
-            f"({edit.fingerprint[-8:]}), here is {generator!r} ({fingerprint[-8:]}). "
+            f"({edit.fingerprint}), here is {generator!r} ({fingerprint}). "
             f"Load that generator, then the edit."
         )
     if edit.space != space and (edit.space, space) != ("w", "w+"):
