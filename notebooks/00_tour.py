@@ -82,7 +82,7 @@ if remark.styles:
 #
 # The papers edit StyleGAN2 trained on FFHQ, photographs of faces. This generator is MobileStyleGAN, which was trained to
 # draw what that StyleGAN2 draws, and has the same latent spaces: z, drawn from a normal distribution, and **w**, which
-# a mapping network makes of z. Eight seeds, eight faces, truncated to 0.7 of their distance to the mean face:
+# a mapping network makes of z. Eight faces of one seed, truncated to 0.7 of their distance to the mean face:
 
 # %%
 faces = G.sample(8, seed=26, space=space)

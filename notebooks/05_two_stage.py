@@ -83,7 +83,7 @@ ATTRIBUTES = [a.name for a in scorers.attributes if a.kind == "semantic"]
 # | generator, space | StyleGAN2-FFHQ, $W$ | $W$, z cut at ±0.7 | the FFHQ generator, $W$, ψ = 0.7 |
 # | images | 256 pixels | 256 pixels | 64 pixels from the head on inner feature maps: a laptop can train on them |
 # | what the reconstructor sees | the images | the images | the images with mean and contrast of each colour channel removed: else a short training finds light and colour first |
-# | size | 256 directions, 10⁵ steps, batch 32 / 18 / 12 | the same | 32 directions, 200 to 1,000 steps, batch 24 / 9 / 12, at a higher rate (`CONFIGS["laptop-w"]`) |
+# | size | 256 directions, 10⁵ steps, batch 32 / 18 / 12 | the same | 32 directions, 150 to 1,000 steps, batch 24 / 9 / 12, at a higher rate (`CONFIGS["laptop-w"]`) |
 # | attributes | FairFace, ArcFace, twelve action units | 26 scores | twelve action units from blendshapes, and the attributes of notebook 01 |
 
 # %% [markdown]
@@ -422,7 +422,7 @@ Explorer(
 # %% [markdown]
 # ## Exercises
 #
-# 1. Train DTH for ten times as long (`load_config("DTH", "laptop-w", steps=2000)`) and watch the smallest angle. When
+# 1. Train DTH for ten times as long (`load_config("DTH", "laptop-w", steps=1500)`) and watch the smallest angle. When
 #    do two directions become one?
 # 2. Train SDD with `normalise=False`. How many of its directions change the light?
 # 3. The penalty is small for a direction that does nothing. Plot each direction's response against its part of

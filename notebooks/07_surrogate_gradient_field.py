@@ -86,7 +86,7 @@ space = "w" if remark.styles else "z"
 # | conditions | 48 attributes | raw | the 20 scores that are no action units, standardised: degrees, years and log-odds in one vector |
 # | samples | truncated, ψ = 0.8 | the same | $F$ learns from the 20,000 that ship, at ψ = 1; all faces that are edited have ψ = 0.8 |
 # | optimiser | Adam, numbers lost | 2e-4, batch 8, 312,500 steps and more | that in the paper profile; what ships had 2e-3 falling to 4e-5, batch 128, 600 steps |
-# | Neumann order $m$, step $\lambda$, steps | lost; three $\lambda$, the middle one best | 1; 1.0 or 0.2; 20 or 5 | 1; 0.2; 20 |
+# | Neumann order $m$, step $\lambda$, steps | lost; three $\lambda$, the middle one best | 1; 1.0 or 0.2; 20 or 5 | 1; 0.2; 15 (10 at Figure 11) |
 # | $J \cdot v$ | – | finite difference of the whole step, or full Jacobians | forward-mode automatic differentiation |
 # | stop | $c$ "sufficiently close" to $c_1$, threshold lost | conditions hardly change; the error grows | 90 % of the asked change is done. $\lVert c - c_1 \rVert$ stays large wherever *another* attribute drifts, and no walk would ever end |
 # | "changed", in the metric | threshold lost | – | one standard deviation of the score |
@@ -303,8 +303,8 @@ folder.save(figure, "F4_metric", "What the metric measures, and the paper's own 
 # ### Figure 5 and Table 1: the methods
 #
 # The same faces for all: GANSpace (the component that the score follows best), InterFaceGAN's boundaries, the
-# same projected off the boundaries of all other attributes (which the paper does not compare with), the latent
-# transformers of notebook 06, and SGF's fast version with either mapping. The attributes are the paper's but for *black hair*,
+# same projected off the boundaries of all other attributes (which the paper does not compare with), and
+# SGF's fast version with either mapping. The attributes are the paper's but for *black hair*,
 # for which there is no scorer: *grey hair* is in its place.
 
 # %%

@@ -185,7 +185,8 @@ if remark.styles:
 # ### Figure 9: glasses in Z, in W, and with age fixed
 #
 # All of them on the same faces, towards the other side of each attribute, by the comparison that notebook 11 uses.
-# Side effects are taken at each editor's own strength for a success rate of three in four. The line
+# Side effects are taken at each editor's own strength for a success rate of three in four on half of the faces, and
+# measured on the other half. The line
 # $\Sigma n$ is not in the papers: the normal says what separates two classes; $\Sigma n$ is the direction along which the
 # generator's own latents differ when their distance does.
 

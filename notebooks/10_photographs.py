@@ -148,7 +148,7 @@ for network, codes in ways.values():
     drawn = torch.cat([F.avg_pool2d(target, 4), *(images_of(network, e) for e in edited)])  # fmt: skip
     rows.append(drawn)
 F10 = image_grid(torch.stack(rows), row_labels=list(ways), column_labels=["photograph", *SHOWN], cell=1.6)  # fmt: skip
-folder.save(F10, "F10_inversion", "Z and the encoder show another person, W+ keeps the likeness; tuned is nearest, its edits soft and striped", photo=True)  # fmt: skip
+folder.save(F10, "F10_inversion", "Z and the encoder show another person, W+ keeps the likeness; tuned is nearest by VGG distance, its edits soft and striped", photo=True)  # fmt: skip
 
 # %% [markdown]
 # ### Distortion against editability, on faces whose latent is known
@@ -187,7 +187,7 @@ columns |= {f"{way},\nolder": images_of(fast, linear["age"].edit(known.latents[w
             for way in (TRUE, ENCODED, IN_W, BOTH)}  # fmt: skip
 order = [TRUE, "Z", ENCODED, IN_W, BOTH, *(way for way in columns if "older" in way)]
 grid = torch.stack([columns[way] for way in order], 1)
-folder.save(image_grid(grid, column_labels=[way.replace(", then", ",\nthen") for way in order], cell=1.1), "known_latents", "Generated faces, their inversions, and the same edit of each: W and W+ age as the true latent does", photo=True)  # fmt: skip
+folder.save(image_grid(grid, column_labels=[way.replace(", then", ",\nthen") for way in order], cell=1.1), "known_latents", "Generated faces, their inversions, and the same edit of each: W and W+ age nearly as the true latent does", photo=True)  # fmt: skip
 
 # %% [markdown]
 # ### Every method edits the photograph
@@ -312,7 +312,7 @@ for name, label in {"smile": "serious", "age": "older", "yaw": "turned"}.items()
     own = fast.synthesize(linear[name].edit(found[both], LEARNED[name][1]), size=128).detach()
     columns[f"{label},\nthe edit"] = torch.cat([own, truth[name][:3]])
 grid = image_grid(torch.stack(list(columns.values()), 1), column_labels=list(columns), cell=1.1)  # fmt: skip
-folder.save(grid, "distilled", "The identity map is sharp; after so few steps serious blurs the mouth, older shifts colours, turned smears the face", photo=True)  # fmt: skip
+folder.save(grid, "distilled", "After so few steps serious blurs the face, older shifts colours, turned smears the face", photo=True)  # fmt: skip
 
 # %% [markdown]
 # ## Check
@@ -326,7 +326,7 @@ lines = [
     f"**Known latents.** {same[BOTH]} of {count} faces are the same person after encoder and optimisation, {same[ENCODED]} by the encoder alone, {same[IN_W]} after optimisation in W (threshold at ψ = 0.7: {strict:.2f}).",
     f"The edit of the inversion is at VGG distance {mean[ENCODED][TRUTH]:.2f} from the true edit by the encoder alone, {mean[BOTH][TRUTH]:.2f} after optimisation, {mean[TUNED][TRUTH]:.2f} after tuning; in W {mean[IN_W][TRUTH]:.2f}.",
     f"**Trained together.** Boundaries separate {100 * sum(separated['trained together, z'].values()) / len(NAMES):.0f} % there, {100 * sum(separated['FFHQ, W'].values()) / len(NAMES):.0f} % in W.",
-    f"**Distilled** in {DISTIL} steps, fraction of the edit's change of score: " + ", ".join(f"{name} {value:.2f}" for name, value in reached.items()) + ". Where expressions and age are hardly learned, nothing is decided about pose.",
+    f"**Distilled** in {DISTIL} steps, fraction of the edit's change of score: " + ", ".join(f"{name} {value:.2f}" for name, value in reached.items()) + ". Expressions and age are hardly learned; of pose the score moves most, and the face is smeared.",
 ]  # fmt: skip
 display(Markdown("\n\n".join(lines)))
 claims = {

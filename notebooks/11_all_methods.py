@@ -83,7 +83,7 @@ remark = Remarks(G)
 # | faces | each paper its own | the same for all, at ψ = 0.8, each towards the other side of the target |
 # | directions without a name | by eye | a linear probe from *W* to the scores of 20,000 samples: the direction along which the target changes most relative to the other scores. GANSpace also chooses among all, coarse, middle and fine layers |
 # | scorers | the ones that the method learned with | those, and a second set that no method has learned with: two CC0 nets for gender and age, the expression net for the smile, probes on another embedding for the rest. Pose has no second scorer |
-# | identity | VGG-Face, ArcFace | SFace at 0.1 % false acceptances, on images of 256 pixels before and after |
+# | identity | VGG-Face, ArcFace | SFace at 0.1 % false acceptances (of faces at ψ = 1), on images of 256 pixels before and after |
 # | iterative editors | – | SGF with looking and latent optimisation go to one standard deviation beyond the threshold of each face and stop: 25 faces, and no place in the ranking, for their side effects are their own |
 
 # %% [markdown]
@@ -135,7 +135,7 @@ display(Markdown(f"{len(METHODS)} methods, {N} faces, targets {', '.join(TARGETS
 # | identity | of the successes, the same person by SFace |
 # | both | the target is on its other side, and it is the same person |
 # | attributes | of the successes, the fraction of other scores that change by less than a standard deviation |
-# | side effects | mean change of the other scores, in standard deviations: equal by construction but for the iterative editors |
+# | side effects | mean change of the other scores, in standard deviations: equal on the calibration faces by construction, but for the iterative editors |
 # | side effects / change | the same per standard deviation of the target |
 # | worst | the change of the score that changes most |
 # | quality | a positive flag of quality |

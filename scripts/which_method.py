@@ -30,7 +30,8 @@ def advice(numbers: Mapping[str, dict]) -> str:
         "",
         "Written by `python -m scripts.which_method` from the numbers of notebook 11; a test holds",
         "them together. All methods edit the same faces as far as the same side effects allow: the",
-        "mean other score changes by 0.4 standard deviations. *Success* is the fraction of the",
+        "mean other score changes by 0.4 standard deviations on the calibration faces (by the values",
+        "of T1_methods on the others). *Success* is the fraction of the",
         f"{faces} test faces whose target is on its other side then. The table that a sentence",
         "is from stands in brackets (a file in `figures/11_all_methods/`).",
         *_scope(numbers),
@@ -87,7 +88,7 @@ def _target(target: str, numbers: Mapping[str, dict]) -> str:
     second = numbers.get("success, independent", {}).get(first, {}).get(target)
     if second is None:
         return f"{text} There is no second scorer of it."
-    return f"{text} By the independent scorers its success is {second:.2f} (T5_independent)."
+    return f"{text} By the independent scorers its success is {second:.2f} (numbers.json)."
 
 
 def _needs(numbers: Mapping[str, dict]) -> list[str]:
