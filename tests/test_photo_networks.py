@@ -209,7 +209,7 @@ def test_pairs_of_a_generator_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "cache_dir", lambda: tmp_path)
 
     class Twice:
-        fingerprint = "twice"
+        fingerprint, device = "twice", torch.device("cpu")
 
         def synthesize(self, latents: Latents, size: int) -> Tensor:
             return latents.values.tanh()[:, :1, None, None].expand(-1, 3, size, size)

@@ -97,7 +97,7 @@ QUOTED = [  # words with # for the number, the notebook, where it has that numbe
     ("estimate is # times", "04_penalties", ("kinks", "ratio"), 1),
     ("it grows from # in", "04_penalties", ("penalty over squared change", "8 px"), 1),
     ("pixels to # in the image", "04_penalties", ("penalty over squared change", "image"), 1),
-    ("it names # % on", "03_unsupervised", ("discovery, held-out", "accuracy"), 100),
+    ("reconstructor names # % of", "03_unsupervised", ("discovery, held-out", "accuracy"), 100),
     ("penalty falls to # of", "05_two_stage", ("penalty over stage one's", "DTH"), 1),
     ("OroJaR's to #.", "05_two_stage", ("penalty over stage one's", "DTJ"), 1),
     ("mean |r| # against", "05_two_stage", ("verdict", "DTH target", "value"), 1),
@@ -124,7 +124,7 @@ QUOTED = [  # words with # for the number, the notebook, where it has that numbe
     ("true edit # against", PHOTOS, (KNOWN, "encoder, then W+"), 1),
     ("true edit 1.61 against #)", PHOTOS, (KNOWN, "encoder"), 1),
     ("afterwards (# dB", PHOTOS, ("F11 PSNR, generated", "trained together"), 1),
-    ("transformer turns # % over", ALL, ("success", "latent transformer", "mean"), 100),
+    ("turns the target over on # %", ALL, ("success", "latent transformer", "mean"), 100),
     ("in *W* # % (conditioned", ALL, ("success", "InterFaceGAN, W", "mean"), 100),
     ("(conditioned # %)", ALL, ("success", "InterFaceGAN, W, conditioned", "mean"), 100),
     ("SGF # %, GANSpace by", ALL, ("success", "SGF", "mean"), 100),
@@ -134,7 +134,7 @@ QUOTED = [  # words with # for the number, the notebook, where it has that numbe
     ("does both on # % of", ALL, ("both", "InterFaceGAN, W", "mean"), 100),
     ("the faces, SGF on # %", ALL, ("both", "SGF", "mean"), 100),
     ("the transformer on # %", ALL, ("both", "latent transformer", "mean"), 100),
-    ("scorers confirm # and", ALL, (DIFFERENCES, "same"), 1),
+    ("these confirm # and", ALL, (DIFFERENCES, "same"), 1),
 ]  # fmt: skip
 
 
