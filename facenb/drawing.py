@@ -29,9 +29,14 @@ def images_of(generator: Generator, latents: Latents, size: int | None = None) -
             `generator.exact_size`, averaged down to 256 pixels where that is larger.
     """
     latents = latents.to("cpu")
-    inputs = {"version": _VERSION, "generator": generator.fingerprint, "size": size}
-    inputs |= {"space": latents.space}
-    inputs |= {"latents": sha256_tensor(latents.values), "device": generator.device.type}
+    inputs = {
+        "version": _VERSION,
+        "generator": generator.fingerprint,
+        "device": generator.device.type,
+        "size": size,
+        "space": latents.space,
+        "latents": sha256_tensor(latents.values),
+    }
     drawn = generator.exact_size if size is None else size
     fewer = drawn // LOOKED_AT if size is None else 1
 

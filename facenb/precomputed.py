@@ -68,7 +68,6 @@ def scored_once(
         generator: the name that scores ship under.
         facts: all that decides the scores but for the latents; plain values. "device" is not asked
             about in what ships.
-
     """
     facts = {**facts, "space": latents.space}
     inputs = facts | {"codes": sha256_tensor(latents.values)}
@@ -77,9 +76,10 @@ def scored_once(
         sketches = sketch(latents.values)
         name = group_of(facts)
         group = None if name in _failed or fresh() else shipped(generator).get(name)
-        scores = group and _complete(group, sketches, latents, score)
-        if scores is None:
-            _failed.update([name] if group else [])
+        if group is None:
+            scores = score(latents)
+        elif (scores := _complete(group, sketches, latents, score)) is None:
+            _failed.add(name)
             scores = score(latents)
         return {"scores": scores, "sketches": sketches}
 

@@ -23,7 +23,6 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -35,7 +34,7 @@ from facenb.latents import Latents
 from facenb.sampling import ScoredSamples, sample_scored, score
 from facenb.scorers import ScorerSuite
 from facenb.shards import Plan, make_shards
-from facenb.storage.files import atomic_write
+from facenb.storage.files import write_tensors
 
 SHARD = 1000
 CHECKED = 64  # samples that are scored again whenever the shipped ones are used
@@ -159,7 +158,7 @@ def write_samples(
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} cores, torch "
         f"{torch.__version__}",
     }
-    atomic_write(path, save({"scores": scores.half()}, {"provenance": json.dumps(facts)}))
+    write_tensors(path, {"scores": scores.half()}, {"provenance": json.dumps(facts)})
 
 
 def _latents(generator: Generator, n: int) -> Latents:

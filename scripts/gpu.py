@@ -29,7 +29,6 @@ from pathlib import Path
 from subprocess import CalledProcessError
 
 import torch
-from safetensors.torch import save
 
 from benchmarks.penalties import bench_hessian_penalty, bench_in_w
 from facenb.cluster import versions
@@ -46,7 +45,7 @@ from facenb.methods.two_stage import (
 from facenb.methods.two_stage.configs import profile_for
 from facenb.methods.two_stage.trained import checkpoint_path
 from facenb.storage.checkout import current_commit
-from facenb.storage.files import atomic_write, sha256_tensor
+from facenb.storage.files import atomic_write, sha256_tensor, write_tensors
 from scripts.gpu_files import needs, told
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -189,9 +188,7 @@ class Run:
         )
         self.histories |= {f"{method}/{k}": v.float() for k, v in learner.history_.items()}
         self.editors[method].save(self.out / f"{method.lower()}_{self.generator.name}.safetensors")
-        atomic_write(
-            self.out / f"histories_{self.generator.name}.safetensors", save(self.histories)
-        )
+        write_tensors(self.out / f"histories_{self.generator.name}.safetensors", self.histories)
         return found
 
     def _penalty_of(self, config: Config, vectors: torch.Tensor) -> float:

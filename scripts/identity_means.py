@@ -12,12 +12,11 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 
 from facenb.assets import asset_sha256
 from facenb.generators import load_generator
 from facenb.scorers.identity import MEANS_PATH, NETS
-from facenb.storage.files import atomic_write
+from facenb.storage.files import write_tensors
 
 SAMPLES, SEED = 2000, 0
 
@@ -45,7 +44,7 @@ def main() -> None:
         "seed": SEED,
         "generator_sha256": asset_sha256("digiface-dcgan-64/weights.tar"),
     }
-    atomic_write(out, save(means, metadata={"provenance": json.dumps(provenance)}))
+    write_tensors(out, means, {"provenance": json.dumps(provenance)})
     print(f"wrote {out}")
 
 

@@ -14,7 +14,6 @@ import platform
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -22,7 +21,7 @@ from facenb.generators import load_generator
 from facenb.generators.mobilestylegan import NAME, MobileStyleGAN
 from facenb.photos.known import PSI, SEED, SPACES, STEPS, TUNING, invert_known
 from facenb.storage.cache import cached
-from facenb.storage.files import atomic_write
+from facenb.storage.files import write_tensors
 
 OUT = Path(__file__).resolve().parent.parent / "facenb" / "data" / f"inversions_{NAME}.safetensors"
 _VERSION = 2  # raise when a change alters the codes or what is measured
@@ -45,7 +44,7 @@ def main() -> None:
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
     }
-    atomic_write(args.out, save(tensors, {"provenance": json.dumps(provenance)}))
+    write_tensors(args.out, tensors, {"provenance": json.dumps(provenance)})
 
 
 def inverted(generator: MobileStyleGAN, index: int) -> dict[str, Tensor]:

@@ -19,14 +19,13 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from facenb.generators import DEFAULT, load_generator
 from facenb.precomputed import file_name, group_of
 from facenb.storage import cache
 from facenb.storage.checkout import current_commit
-from facenb.storage.files import atomic_write, ordered_header, sha256_tensors
+from facenb.storage.files import atomic_write, sha256_tensors, write_tensors
 
 NOTEBOOKS = [f"{number:02d}" for number in range(10)]
 OUT = Path(__file__).resolve().parent.parent / "facenb" / "data" / file_name(DEFAULT)
@@ -65,7 +64,7 @@ def write(tensors: Mapping[str, Tensor], provenance: Mapping[str, object], path:
     """The file that `facenb.precomputed` reads."""
     images = sum(len(tensor) for name, tensor in tensors.items() if name.endswith("/scores"))
     facts = {**provenance, "images": images, "sha256": sha256_tensors(tensors)}
-    atomic_write(path, ordered_header(save(dict(tensors), {"provenance": json.dumps(facts)})))
+    write_tensors(path, tensors, {"provenance": json.dumps(facts)})
 
 
 def gathered(space: str) -> dict[str, Tensor]:

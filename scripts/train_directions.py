@@ -14,13 +14,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.torch import save
-
 from facenb.errors import unknown
 from facenb.generators import DEFAULT, EMBEDDED, load_generator
 from facenb.methods.two_stage import METHODS
 from facenb.methods.two_stage.trained import ALL, train_all
-from facenb.storage.files import atomic_write
+from facenb.storage.files import write_tensors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,9 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for method, learner in learners.items()
         for name, values in learner.history_.items()
     }
-    atomic_write(
+    write_tensors(
         options.out / f"histories_{generator.name}.safetensors",
-        save(histories, {key: str(value) for key, value in facts.items()}),
+        histories,
+        {key: str(value) for key, value in facts.items()},
     )
 
 

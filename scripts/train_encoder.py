@@ -28,7 +28,7 @@ from facenb.generators.mobilestylegan import NAME
 from facenb.photos.encoder import SIZES, Features
 from facenb.seeds import random_for
 from facenb.storage.cache import cache_dir
-from facenb.storage.files import atomic_write
+from facenb.storage.files import atomic_write, write_tensors
 from scripts.train_heads import HELD_OUT, PSI, Pool
 
 OUT = Path(__file__).resolve().parent.parent / "facenb" / "data" / f"encoder_{NAME}.safetensors"
@@ -62,7 +62,7 @@ def main() -> None:
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
     }
-    atomic_write(args.out, save(tensors, {"provenance": json.dumps(provenance)}))
+    write_tensors(args.out, tensors, {"provenance": json.dumps(provenance)})
 
 
 @torch.no_grad()

@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -32,7 +31,7 @@ from facenb.generators.mobilestylegan import LAYOUTS, NAME, Head, MobileStyleGAN
 from facenb.generators.mobilestylegan.heads import heads_file, preview_file
 from facenb.storage.cache import cache_dir
 from facenb.storage.checkpoints import load_checkpoint, save_checkpoint
-from facenb.storage.files import atomic_write
+from facenb.storage.files import atomic_write, write_tensors
 
 HELD_OUT, PSI = 96, 0.7  # faces that are never trained on, and their truncation
 MIXED = 0.3  # fraction of the faces whose later layers have another face's codes
@@ -256,7 +255,7 @@ class Training:
             "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, bfloat16",
             "torch": torch.__version__,
         }
-        atomic_write(path, save(tensors, {"provenance": json.dumps(provenance)}))
+        write_tensors(path, tensors, {"provenance": json.dumps(provenance)})
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -48,7 +47,7 @@ from facenb.scorers.framing import crops
 from facenb.scorers.nets.efficientnet import EfficientNetLite0
 from facenb.scorers.nets.human import FaceEmbedding
 from facenb.scorers.registry import PROBES
-from facenb.storage.files import atomic_write, sha256_file
+from facenb.storage.files import sha256_file, write_tensors
 
 SEED = 0  # of the DCGAN's samples, and of the folds
 _LABELS = {"digiface": "digiface_dcgan_labels.json", "ffhq": "ffhq_labels.json"}
@@ -193,7 +192,7 @@ def train(framing: str, path_of: Callable[[str], Path]) -> dict[str, dict]:
                 tensors |= {f"{prefix}/{key}": value for key, value in probe.items()}
                 facts |= {f"{attribute}_{key}": value for key, value in measured.items()}
         # one entry: safetensors does not keep the order of several, and the file would differ
-        atomic_write(path_of(suite), save(tensors, {"provenance": json.dumps(facts)}))
+        write_tensors(path_of(suite), tensors, {"provenance": json.dumps(facts)})
         found[suite] = facts
     return found
 

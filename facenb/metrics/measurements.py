@@ -13,11 +13,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from facenb.data import data_path
@@ -25,7 +23,7 @@ from facenb.editors import Editor
 from facenb.errors import FacenbError
 from facenb.metrics.faces import Faces
 from facenb.metrics.trials import Edits, Protocol
-from facenb.storage.files import atomic_write, ordered_header
+from facenb.storage.files import write_tensors
 
 CHECKED = 64
 # What bfloat16's rounding makes of the scores of an edit, in their standard deviations: of single
@@ -132,7 +130,7 @@ class Measurements:
         facts |= {"protocol": asdict(self.protocol), "edits": rows}
         about = {"format": _FORMAT, "measurements": json.dumps(facts)}
         apart = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
-        atomic_write(Path(path), ordered_header(save(apart, about)))
+        write_tensors(path, apart, about)
 
 
 def read_measurements(path: str | PathLike[str]) -> Measurements:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from safetensors.torch import save
 from torch import Tensor
 
 _DAY = 86_400  # seconds; nothing takes so long to write
@@ -135,6 +136,15 @@ def header(content: bytes) -> tuple[dict, int]:
     """The header of safetensors, JSON behind a length of 8 bytes, and where it ends."""
     end = 8 + int.from_bytes(content[:8], "little")
     return json.loads(content[8:end]), end
+
+
+def write_tensors(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """A file of safetensors that is kept: whole, and the same bytes for the same content."""
+    atomic_write(path, ordered_header(save(dict(tensors), metadata and dict(metadata))))
 
 
 def ordered_header(content: bytes) -> bytes:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from os import PathLike
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from facenb.errors import FacenbError, printable
-from facenb.storage.files import atomic_write, ordered_header, sha256_tensors
+from facenb.storage.files import sha256_tensors, write_tensors
 
 SPACES = ("z", "w", "w+")
 
@@ -54,7 +53,7 @@ class Saved:
             metadata["structure"] = json.dumps(self.structure)
         tensors = {key: tensor.cpu().contiguous() for key, tensor in self.tensors.items()}
         metadata["sha256"] = digest(metadata, tensors)
-        atomic_write(path, ordered_header(save(tensors, metadata)))
+        write_tensors(path, tensors, metadata)
 
     @staticmethod
     def kind_of(path: str | PathLike[str]) -> str | None:
